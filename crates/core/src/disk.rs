@@ -1,0 +1,121 @@
+//! Disk space, asked for before something large is written. What is written, and where, is the caller's business.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why there is no space, or none that can be promised.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system is too full.
+    #[error(
+        "not enough disk space at {path}: {} needed, {} free; free some space, or choose another disk with --dir (for the hub's cache: HF_HOME)",
+        amount(*.needed),
+        amount(*.available)
+    )]
+    Space {
+        /// Where the bytes were to go.
+        path: PathBuf,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that this user may still write there.
+        available: u64,
+    },
+    /// The file system did not answer.
+    #[error("cannot ask for the free disk space at {path}: {why}; check that the path exists and is readable")]
+    Unknown {
+        /// The path asked about.
+        path: PathBuf,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
+/// What this module returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Checks that `bytes` more bytes fit on the file system of `path`, which need not exist yet.
+///
+/// # Errors
+/// [`Error::Space`] when they do not fit, [`Error::Unknown`] when the file system cannot be asked.
+pub fn require(path: &Path, bytes: u64) -> Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let available = free(path)?;
+    if available < bytes {
+        return Err(Error::Space { path: path.to_path_buf(), needed: bytes, available });
+    }
+    Ok(())
+}
+
+/// Bytes that this user may still write on the file system of `path`, or of its nearest ancestor that exists.
+///
+/// # Errors
+/// [`Error::Unknown`] when the file system cannot be asked.
+pub fn free(path: &Path) -> Result<u64> {
+    let unknown = |why| Error::Unknown { path: path.to_path_buf(), why };
+    let place = nearest_existing(path);
+    let name = CString::new(place.as_os_str().as_bytes()).map_err(|e| unknown(e.into()))?;
+    let mut answer = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `name` is a string that ends in NUL, and `answer` has room for one statvfs.
+    let status = unsafe { libc::statvfs(name.as_ptr(), answer.as_mut_ptr()) };
+    if status != 0 {
+        return Err(unknown(io::Error::last_os_error()));
+    }
+    // SAFETY: the struct is plain integers, zeroed above and filled by a call that succeeded.
+    let answer = unsafe { answer.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "the fields are narrower on other systems")]
+    let (blocks, size) = (answer.f_bavail as u64, answer.f_frsize as u64);
+    Ok(blocks.saturating_mul(size))
+}
+
+/// `path`, or the first of its ancestors that exists; the current folder for a relative path of which nothing exists.
+fn nearest_existing(path: &Path) -> &Path {
+    path.ancestors()
+        .filter(|p| !p.as_os_str().is_empty())
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("."))
+}
+
+/// A number of bytes for a person, in units of 1000.
+fn amount(bytes: u64) -> String {
+    if bytes < 1_000_000_000 {
+        return format!("{:.1} MB", bytes as f64 / 1e6);
+    }
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_does_not_exist_yet_counts_as_its_ancestor() {
+        let here = std::env::temp_dir();
+        let deep = here.join("tokometer-nowhere").join("a").join("b");
+        assert_eq!(nearest_existing(&deep), here.as_path());
+        assert!(free(&deep).unwrap() > 0);
+        assert_eq!(nearest_existing(Path::new("tokometer-nowhere/a")), Path::new("."));
+    }
+
+    #[test]
+    fn more_than_any_disk_holds_is_refused_with_both_figures() {
+        let path = std::env::temp_dir();
+        require(&path, 0).unwrap();
+        require(&path, 1).unwrap();
+        let error = require(&path, u64::MAX).unwrap_err();
+        assert!(matches!(error, Error::Space { needed: u64::MAX, .. }));
+        let text = error.to_string();
+        assert!(text.contains("18446744073.7 GB needed"), "{text}");
+        assert!(text.contains(&path.display().to_string()) && text.contains("--dir"), "{text}");
+    }
+
+    #[test]
+    fn amounts_read_well() {
+        assert_eq!(amount(1_500_000), "1.5 MB");
+        assert_eq!(amount(2_480_000_000), "2.5 GB");
+    }
+}

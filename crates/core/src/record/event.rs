@@ -1,0 +1,150 @@
+//! The events of Tokometer's own raw log, one JSON object per line after the header.
+//!
+//! The log of one case: `header` lines, a blank line, events, the closing [`Event::End`]. Everything that was measured
+//! is here as it was measured; nothing is derived.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokometer_protocol::{Generated, Hello, Loaded};
+
+/// One line of the body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The machine and how it was meant to run the case.
+    Plan {
+        /// The case: engine, model, quantization, workload, settings.
+        case: serde_json::Value,
+        /// The prepared model's manifest, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        manifest: Option<serde_json::Value>,
+        /// The machine: processor, memory, kernel, governor, GPUs.
+        machine: serde_json::Value,
+        /// The command line that started the run.
+        command: Vec<String>,
+        /// Prompt token ids, the same for every engine.
+        prompt: Vec<u32>,
+        /// Token ids put into the KV cache before the clock starts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        context: Vec<u32>,
+    },
+    /// A worker was started and introduced itself.
+    Launch {
+        /// Number of the launch, from 1. A launch is one start of the engine's process.
+        launch: u32,
+        /// Number of the round that it belongs to, from 1.
+        round: u32,
+        /// Place of this case in the round's shuffled order, from 1.
+        order: u32,
+        /// What the worker says of itself.
+        hello: Hello,
+        /// From starting the process to its first answer.
+        start_ns: u64,
+    },
+    /// The model is loaded.
+    Load {
+        /// The launch.
+        launch: u32,
+        /// What was really loaded.
+        loaded: Box<Loaded>,
+    },
+    /// A warm-up pass: never in the figures.
+    Warmup {
+        /// The launch.
+        launch: u32,
+        /// Time from request to reply.
+        elapsed_ns: u64,
+        /// What the pass measured, as a repetition would.
+        generated: Generated,
+    },
+    /// A measured repetition.
+    Repetition {
+        /// The launch.
+        launch: u32,
+        /// The round.
+        round: u32,
+        /// Number of the repetition inside the launch, from 1.
+        repetition: u32,
+        /// What was measured.
+        generated: Generated,
+    },
+    /// What the operating system says of the launch, at its end.
+    Resources {
+        /// The launch.
+        launch: u32,
+        /// See [`Resources`].
+        #[serde(flatten)]
+        resources: Resources,
+    },
+    /// Something that a reader of the figures must know.
+    Warning {
+        /// The launch, if it concerns one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        launch: Option<u32>,
+        /// Short name, for columns: `high_load`.
+        code: String,
+        /// In words.
+        message: String,
+    },
+    /// Lines that the engine printed.
+    Output {
+        /// The launch.
+        launch: u32,
+        /// The lines, oldest first.
+        lines: Vec<String>,
+        /// Lines left out before these because there were too many.
+        #[serde(default)]
+        dropped: u64,
+    },
+    /// A launch failed; the case may go on with the next one.
+    Failure {
+        /// The launch.
+        launch: u32,
+        /// `crash`, `hang`, `garbage`, `out_of_memory`, `unsupported`, `error`.
+        kind: String,
+        /// What happened, with the exit status or signal.
+        reason: String,
+    },
+    /// The closing line.
+    End {
+        /// `ok`, `failed` (at least one launch failed), `interrupted`.
+        status: String,
+        /// Number of events before this one.
+        events: u64,
+        /// sha256 of every byte of the file before this line, in hex: an edited log is noticed.
+        sha256: String,
+    },
+}
+
+/// Memory and processor use of one launch. Absent where the machine does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Highest resident memory of the worker and its children, mapped files included, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+    /// Highest anonymous resident memory (what no file backs), bytes, sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_anon_bytes: Option<u64>,
+    /// Highest memory used on the device by this process, bytes, sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_device_bytes: Option<u64>,
+    /// Processor time of the worker over the launch, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ns: Option<u64>,
+    /// Wall time of the launch, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ns: Option<u64>,
+    /// Load average over one minute before the launch began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_before: Option<f64>,
+    /// Share of processor time stolen by the hypervisor during the launch, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steal: Option<f64>,
+    /// Share of processor time used by anything but the worker during the launch, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<f64>,
+    /// Other readings by name with the unit in it (`package_temperature_c`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub readings: BTreeMap<String, f64>,
+}

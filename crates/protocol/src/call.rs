@@ -1,0 +1,116 @@
+//! Harness to worker.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One line from the harness: a request and the number that its replies carry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the harness, repeated in every reply to this call.
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What the harness can ask of a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum Request {
+    /// The handshake, always first. Answered by [`crate::Hello`].
+    Hello {
+        /// [`crate::VERSION`] of the harness.
+        protocol: u32,
+    },
+    /// Load a model and make it ready to generate. Answered by [`crate::Loaded`].
+    Load(Load),
+    /// Prefill a prompt and generate exactly N tokens. Answered by [`crate::Generated`].
+    Generate(Generate),
+    /// Log-probabilities of given tokens. Answered by [`crate::Scored`].
+    Score {
+        /// The sequence, at least two tokens; token 0 is context only.
+        tokens: Vec<u32>,
+    },
+    /// Text to token ids with the model's tokenizer. Answered by `tokens`.
+    Tokenize {
+        /// The text.
+        text: String,
+        /// Whether the model's own BOS/EOS are added as its tokenizer is configured.
+        add_special: bool,
+    },
+    /// Token ids to the text of each token. Answered by `pieces`.
+    Detokenize {
+        /// The ids.
+        tokens: Vec<u32>,
+    },
+    /// Quantize a model file (no model needs to be loaded). Answered by [`crate::Quantized`].
+    Quantize {
+        /// The file to read.
+        input: String,
+        /// The file to write; the caller renames it into place.
+        output: String,
+        /// The engine's name of the type, as `Q4_K_M`.
+        native: String,
+        /// Threads to use.
+        threads: u32,
+    },
+    /// Free the model. Answered by `done`.
+    Unload,
+    /// Leave. Answered by `done`, then the process ends.
+    Shutdown,
+}
+
+/// How a model is to be loaded. A setting that an engine does not know and that is not at its default is an error
+/// of kind `unsupported`, never silently ignored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Load {
+    /// File or folder, in the engine's own format.
+    pub model: String,
+    /// Tokens that the KV cache must hold: depth + prompt + generated.
+    pub ctx_tokens: u32,
+    /// Threads for decode and prefill; `None` leaves it to the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// The largest number of prompt tokens that are submitted at once (logical batch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    /// The largest number of tokens computed at once (physical batch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ubatch: Option<u32>,
+    /// Flash attention: on, off, or the engine's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash_attn: Option<bool>,
+    /// Type of the KV cache (`f16`, `q8_0`, ...); `None` is the engine's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_type: Option<String>,
+    /// Device by the engine's name (`CPU`, `CUDA0`); `None` is the engine's choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// For engines that quantize while loading: the native name of the quantization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<String>,
+    /// Engine-specific settings by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// One pass of the workload. EOS is ignored, sampling is greedy, the prefix cache is off or defeated.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generate {
+    /// Token ids of the prompt, at least one.
+    pub prompt: Vec<u32>,
+    /// Exactly this many tokens are generated, at least one.
+    pub gen_tokens: u32,
+    /// Tokens put into the KV cache before the clock starts: the context depth.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<u32>,
+    /// Tokens that replace the sampled ones as the input of the next step (teacher forcing), so that every engine
+    /// computes the same sequence. Empty: the engine's own greedy tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<u32>,
+    /// Send a `token` reply after each token (serving); otherwise nothing is written before the last one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
+}

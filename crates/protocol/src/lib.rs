@@ -1,0 +1,68 @@
+//! What the harness and a worker say to each other: JSON Lines, versioned.
+//!
+//! The harness writes one [`Call`] per line to the worker's stdin and reads [`Reply`] lines from its
+//! stdout. A call is answered by any number of `progress` (and, when streaming, `token`) replies and then by
+//! exactly one `result` or `error`. Whatever an engine prints itself goes to stderr and into the raw log,
+//! never into this channel. Calls are answered in order, one at a time.
+//!
+//! This crate holds types only: no I/O, no process handling (that is `tokometer-core`'s `engine` module).
+//! Times are nanoseconds of a monotonic clock; inside one [`Generated`] they count from the moment at which
+//! the worker began the work of the request, after parsing it.
+
+mod call;
+mod reply;
+
+pub use call::*;
+pub use reply::*;
+
+/// The version of this protocol. Harness and worker must agree on it exactly.
+pub const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_one_flat_json_object() {
+        let call = Call { id: 7, request: Request::Hello { protocol: VERSION } };
+        let line = serde_json::to_string(&call).unwrap();
+        assert_eq!(line, r#"{"id":7,"method":"hello","protocol":1}"#);
+        assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
+    }
+
+    #[test]
+    fn every_request_survives_the_wire() {
+        let all = [
+            Request::Hello { protocol: VERSION },
+            Request::Load(Load { model: "m.gguf".into(), ctx_tokens: 640, ..Load::default() }),
+            Request::Generate(Generate { prompt: vec![1, 2], gen_tokens: 3, ..Generate::default() }),
+            Request::Score { tokens: vec![1, 2, 3] },
+            Request::Tokenize { text: "a".into(), add_special: true },
+            Request::Detokenize { tokens: vec![1] },
+            Request::Quantize { input: "a".into(), output: "b".into(), native: "Q4_K_M".into(), threads: 2 },
+            Request::Unload,
+            Request::Shutdown,
+        ];
+        for request in all {
+            let call = Call { id: 1, request };
+            let line = serde_json::to_string(&call).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
+        }
+    }
+
+    #[test]
+    fn missing_measurements_are_absent_not_zero() {
+        let reply = Reply { id: 1, body: Body::Result(Answer::Generated(Generated::default())) };
+        let line = serde_json::to_string(&reply).unwrap();
+        assert!(!line.contains("enqueued_ns"), "{line}");
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), reply);
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_newer_worker_is_ignored() {
+        let line = r#"{"id":1,"error":{"kind":"engine","message":"boom","hint":"new"}}"#;
+        let reply: Reply = serde_json::from_str(line).unwrap();
+        assert_eq!(reply.body, Body::Error(Failure { kind: FailureKind::Engine, message: "boom".into() }));
+    }
+}

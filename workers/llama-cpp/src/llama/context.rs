@@ -1,0 +1,213 @@
+//! A context: KV cache, threads and the calls that compute.
+
+use super::{Model, Result, failure, log};
+use llama_cpp_sys_2 as sys;
+use std::ptr::NonNull;
+use tokometer_protocol::FailureKind;
+
+/// What a context is made with.
+#[derive(Debug, Clone)]
+pub struct ContextSettings {
+    /// Tokens that the KV cache must hold.
+    pub ctx_tokens: u32,
+    /// Threads for prefill and decode.
+    pub threads: u32,
+    /// Logical batch.
+    pub batch: Option<u32>,
+    /// Physical batch.
+    pub ubatch: Option<u32>,
+    /// Flash attention; `None` leaves it to llama.cpp.
+    pub flash_attn: Option<bool>,
+    /// Type of keys and values.
+    pub kv_type: String,
+}
+
+/// Types of the KV cache by name.
+const KV_TYPES: &[(&str, sys::ggml_type)] = &[
+    ("f16", sys::GGML_TYPE_F16),
+    ("bf16", sys::GGML_TYPE_BF16),
+    ("f32", sys::GGML_TYPE_F32),
+    ("q8_0", sys::GGML_TYPE_Q8_0),
+    ("q5_1", sys::GGML_TYPE_Q5_1),
+    ("q5_0", sys::GGML_TYPE_Q5_0),
+    ("q4_1", sys::GGML_TYPE_Q4_1),
+    ("q4_0", sys::GGML_TYPE_Q4_0),
+];
+
+/// How hard idle threads poll for work, as llama-bench has it: 50 of 100.
+const POLL: u32 = 50;
+
+/// A context with a threadpool of its own. Without one ggml would start its threads anew for each graph, that is
+/// for each token.
+pub struct Context {
+    raw: NonNull<sys::llama_context>,
+    pool: NonNull<sys::ggml_threadpool>,
+    /// Flash attention as it is in use, where that is known.
+    pub flash_attn: Option<bool>,
+    /// Bytes of KV cache per token, where the model's cache has that form.
+    pub kv_bytes_per_token: Option<u64>,
+    vocab_size: usize,
+    // Dropped last: the context refers to it.
+    model: Model,
+}
+
+impl Context {
+    /// Makes a context for the model, which it keeps.
+    pub fn new(model: Model, settings: &ContextSettings) -> Result<Context> {
+        let kv_type = KV_TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&settings.kv_type));
+        let Some((_, kv_type)) = kv_type.copied() else {
+            let names: Vec<_> = KV_TYPES.iter().map(|(name, _)| *name).collect();
+            let message = format!("llama.cpp has no KV cache type {:?}; it has {}", settings.kv_type, names.join(", "));
+            return Err(failure(FailureKind::Unsupported, message));
+        };
+        let pool = new_pool(settings.threads)?;
+        // SAFETY: default values, then plain fields.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = settings.ctx_tokens;
+        params.n_seq_max = 1;
+        params.n_batch = settings.batch.unwrap_or(params.n_batch).min(settings.ctx_tokens.max(32));
+        params.n_ubatch = settings.ubatch.unwrap_or(params.n_ubatch).min(params.n_batch);
+        params.n_threads = settings.threads as i32;
+        params.n_threads_batch = settings.threads as i32;
+        params.type_k = kv_type;
+        params.type_v = kv_type;
+        params.no_perf = true;
+        params.flash_attn_type = match settings.flash_attn {
+            None => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+            Some(true) => sys::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+            Some(false) => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        };
+        log::flash_attn_choice();
+        // SAFETY: the model lives at least as long as the context (field order).
+        let raw = unsafe { sys::llama_init_from_model(model.raw(), params) };
+        let Some(raw) = NonNull::new(raw) else {
+            // SAFETY: nobody uses the pool.
+            unsafe { sys::ggml_threadpool_free(pool.as_ptr()) };
+            return Err(failure(FailureKind::Engine, "llama.cpp could not make a context"));
+        };
+        // SAFETY: both live until drop, which detaches first.
+        unsafe { sys::llama_attach_threadpool(raw.as_ptr(), pool.as_ptr(), std::ptr::null_mut()) };
+        let kv_bytes_per_token = model.kv_geometry().map(|(layers, keys, values)| {
+            // SAFETY: pure arithmetic on a valid type.
+            let row = |n: u64| unsafe { sys::ggml_row_size(kv_type, n as i64) as u64 };
+            layers * (row(keys) + row(values))
+        });
+        let flash_attn = settings.flash_attn.or_else(log::flash_attn_choice);
+        let vocab_size = model.vocab_size() as usize;
+        Ok(Context { raw, pool, flash_attn, kv_bytes_per_token, vocab_size, model })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Threads of the pool.
+    pub fn threads(&self) -> u32 {
+        // SAFETY: the pool lives.
+        unsafe { sys::ggml_threadpool_get_n_threads(self.pool.as_ptr()) as u32 }
+    }
+
+    /// Tokens that the KV cache holds; llama.cpp rounds up.
+    pub fn ctx_tokens(&self) -> u32 {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_n_ctx(self.raw.as_ptr()) }
+    }
+
+    /// Logical batch in use.
+    pub fn batch(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { sys::llama_n_batch(self.raw.as_ptr()) }
+    }
+
+    /// Physical batch in use.
+    pub fn ubatch(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { sys::llama_n_ubatch(self.raw.as_ptr()) }
+    }
+
+    /// Forgets all tokens; the memory itself is not touched.
+    pub fn clear(&mut self) {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_memory_clear(sys::llama_get_memory(self.raw.as_ptr()), false) }
+    }
+
+    /// Appends tokens to the sequence and hands their work to the device; only the last one's logits are kept.
+    /// `tokens` is at most one batch.
+    pub fn decode(&mut self, tokens: &mut [i32]) -> Result<()> {
+        // SAFETY: the batch refers to `tokens` during the call only.
+        let status = unsafe {
+            let batch = sys::llama_batch_get_one(tokens.as_mut_ptr(), tokens.len() as i32);
+            sys::llama_decode(self.raw.as_ptr(), batch)
+        };
+        check(status)
+    }
+
+    /// The same, with the logits of every token kept; positions start at `from`.
+    pub fn decode_all_logits(&mut self, tokens: &[i32], from: usize) -> Result<()> {
+        let n = tokens.len();
+        // SAFETY: llama_batch_init allocates room for `n` tokens of one sequence; every field used is written.
+        let status = unsafe {
+            let mut batch = sys::llama_batch_init(n as i32, 0, 1);
+            batch.n_tokens = n as i32;
+            for (i, token) in tokens.iter().enumerate() {
+                *batch.token.add(i) = *token;
+                *batch.pos.add(i) = (from + i) as i32;
+                *batch.n_seq_id.add(i) = 1;
+                **batch.seq_id.add(i) = 0;
+                *batch.logits.add(i) = 1;
+            }
+            let status = sys::llama_decode(self.raw.as_ptr(), batch);
+            sys::llama_batch_free(batch);
+            status
+        };
+        check(status)
+    }
+
+    /// Waits until the device is done.
+    pub fn synchronize(&mut self) {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_synchronize(self.raw.as_ptr()) }
+    }
+
+    /// Logits of output `index` of the last call (-1: the last), one per token id. Waits for the device.
+    pub fn logits(&mut self, index: i32) -> Result<&[f32]> {
+        // SAFETY: the pointer is valid until the next call that computes, which needs `&mut self`.
+        unsafe {
+            let logits = sys::llama_get_logits_ith(self.raw.as_ptr(), index);
+            if logits.is_null() {
+                return Err(failure(FailureKind::Engine, "llama.cpp returned no logits"));
+            }
+            Ok(std::slice::from_raw_parts(logits, self.vocab_size))
+        }
+    }
+}
+
+fn new_pool(threads: u32) -> Result<NonNull<sys::ggml_threadpool>> {
+    // SAFETY: the parameters live during the call.
+    let pool = unsafe {
+        let mut params = sys::ggml_threadpool_params_default(threads as i32);
+        params.poll = POLL;
+        sys::ggml_threadpool_new(&mut params)
+    };
+    NonNull::new(pool).ok_or_else(|| failure(FailureKind::Engine, format!("ggml could not start {threads} threads")))
+}
+
+fn check(status: i32) -> Result<()> {
+    match status {
+        0 => Ok(()),
+        1 => Err(failure(FailureKind::Engine, "the KV cache has no room for these tokens")),
+        other => Err(failure(FailureKind::Engine, format!("llama_decode failed with status {other}"))),
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: detached before the pool is freed; the model goes after this.
+        unsafe {
+            sys::llama_detach_threadpool(self.raw.as_ptr());
+            sys::llama_free(self.raw.as_ptr());
+            sys::ggml_threadpool_free(self.pool.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads calls, does them, writes replies. One at a time, in order.
+
+use crate::llama::{self, Context, ContextSettings, Model, Result, failure};
+use crate::{measure, score};
+use std::io::{self, BufRead, Write};
+use std::time::Instant;
+use tokometer_protocol::{
+    Answer, Body, Call, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request, Streamed, VERSION,
+};
+
+/// Serves until the input ends or `shutdown` comes.
+pub fn serve(input: impl BufRead, output: impl Write) -> io::Result<()> {
+    let mut worker = Worker { output, context: None, error: None };
+    llama::init();
+    for line in input.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let last = match serde_json::from_str::<Call>(&line) {
+            Ok(call) => worker.answer(call)?,
+            Err(error) => {
+                let message = format!("not a call of protocol {VERSION}: {error}");
+                worker.send(0, Body::Error(Failure { kind: FailureKind::Protocol, message }))?;
+                false
+            }
+        };
+        if last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Worker<W> {
+    output: W,
+    context: Option<Context>,
+    // A reply that could not be written from inside a callback.
+    error: Option<io::Error>,
+}
+
+impl<W: Write> Worker<W> {
+    fn send(&mut self, id: u64, body: Body) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&Reply { id, body })?;
+        line.push(b'\n');
+        self.output.write_all(&line)?;
+        self.output.flush()
+    }
+
+    /// Sends from where no error can be returned; the error comes out of the next `answer`.
+    fn send_later(&mut self, id: u64, body: Body) {
+        if let Err(error) = self.send(id, body) {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// Does one call; true after `shutdown`.
+    fn answer(&mut self, call: Call) -> io::Result<bool> {
+        let last = call.request == Request::Shutdown;
+        let body = match self.perform(call.id, call.request) {
+            Ok(answer) => Body::Result(answer),
+            Err(failure) => Body::Error(failure),
+        };
+        self.send(call.id, body)?;
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(last),
+        }
+    }
+
+    fn perform(&mut self, id: u64, request: Request) -> Result<Answer> {
+        match request {
+            Request::Hello { protocol } => hello(protocol),
+            Request::Load(load) => self.load(id, &load),
+            Request::Generate(request) => {
+                let mut context = self.take_context()?;
+                let generated = measure::generate(&mut context, &request, |model, index, token| {
+                    if request.stream {
+                        let piece = model.pieces(&[token]).concat();
+                        self.send_later(id, Body::Token(Streamed { index, token, piece }));
+                    }
+                });
+                self.context = Some(context);
+                generated.map(Answer::Generated)
+            }
+            Request::Score { tokens } => score::score(self.context()?, &tokens).map(Answer::Scored),
+            Request::Tokenize { text, add_special } => {
+                let tokens = self.context()?.model().tokenize(&text, add_special)?;
+                Ok(Answer::Tokens { tokens })
+            }
+            Request::Detokenize { tokens } => Ok(Answer::Pieces { pieces: self.context()?.model().pieces(&tokens) }),
+            Request::Quantize { input, output, native, threads } => {
+                let start = Instant::now();
+                llama::quantize(&input, &output, &native, threads)?;
+                let bytes = std::fs::metadata(&output)
+                    .map_err(|error| failure(FailureKind::Model, format!("{output}: {error}")))?
+                    .len();
+                Ok(Answer::Quantized(Quantized { bytes, elapsed_ns: start.elapsed().as_nanos() as u64 }))
+            }
+            Request::Unload => {
+                self.context = None;
+                Ok(Answer::Done)
+            }
+            Request::Shutdown => Ok(Answer::Done),
+        }
+    }
+
+    fn context(&mut self) -> Result<&mut Context> {
+        self.context.as_mut().ok_or_else(no_model)
+    }
+
+    fn take_context(&mut self) -> Result<Context> {
+        self.context.take().ok_or_else(no_model)
+    }
+
+    fn load(&mut self, id: u64, load: &Load) -> Result<Answer> {
+        self.context = None;
+        let gpu_layers = options(load)?;
+        let start = Instant::now();
+        let mut shown = 0;
+        let model = Model::load(&load.model, load.device.as_deref(), gpu_layers, &mut |fraction| {
+            let percent = (fraction * 100.0) as u64;
+            if percent >= shown + 10 {
+                shown = percent;
+                let progress = Progress { stage: "loading".into(), done: percent, total: Some(100) };
+                self.send_later(id, Body::Progress(progress));
+            }
+        })?;
+        let settings = ContextSettings {
+            ctx_tokens: load.ctx_tokens,
+            threads: load.threads.unwrap_or_else(default_threads),
+            batch: load.batch,
+            ubatch: load.ubatch,
+            flash_attn: load.flash_attn,
+            kv_type: load.kv_type.clone().unwrap_or_else(|| "f16".into()),
+        };
+        let context = Context::new(model, &settings)?;
+        let load_ns = start.elapsed().as_nanos() as u64;
+        let loaded = describe(&context, load, &settings, load_ns);
+        self.context = Some(context);
+        Ok(Answer::Loaded(Box::new(loaded)))
+    }
+}
+
+fn no_model() -> Failure {
+    failure(FailureKind::Protocol, "no model is loaded")
+}
+
+fn hello(protocol: u32) -> Result<Answer> {
+    if protocol != VERSION {
+        let message = format!("the harness speaks protocol {protocol}, this worker {VERSION}: build both from one version");
+        return Err(Failure { kind: FailureKind::Protocol, message });
+    }
+    let names = ["load", "generate", "score", "tokenize", "detokenize", "quantize", "unload"];
+    Ok(Answer::Hello(Hello {
+        protocol: VERSION,
+        engine: "llamacpp".into(),
+        engine_version: llama::version(),
+        worker_version: env!("CARGO_PKG_VERSION").into(),
+        build: llama::build_info(),
+        devices: llama::devices(),
+        methods: names.map(String::from).to_vec(),
+        quantizations: llama::QUANTIZATIONS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    }))
+}
+
+/// The engine-specific settings: `gpu_layers` alone so far.
+fn options(load: &Load) -> Result<Option<i32>> {
+    if let Some(quantize) = &load.quantize {
+        let message = format!("llama.cpp does not quantize while loading ({quantize}): prepare a GGUF file first");
+        return Err(failure(FailureKind::Unsupported, message));
+    }
+    let mut gpu_layers = None;
+    for (key, value) in &load.options {
+        match (key.as_str(), value.parse()) {
+            ("gpu_layers", Ok(layers)) => gpu_layers = Some(layers),
+            ("gpu_layers", Err(_)) => {
+                return Err(failure(FailureKind::Unsupported, format!("gpu_layers takes a whole number, not {value:?}")));
+            }
+            _ => return Err(failure(FailureKind::Unsupported, format!("llama.cpp has no option {key:?}; it has gpu_layers"))),
+        }
+    }
+    Ok(gpu_layers)
+}
+
+fn default_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}
+
+fn describe(context: &Context, load: &Load, settings: &ContextSettings, load_ns: u64) -> Loaded {
+    let model = context.model();
+    let devices = llama::devices();
+    let device = match &load.device {
+        Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
+        None => devices.iter().find(|device| device.kind == "gpu").or_else(|| devices.iter().find(|device| device.kind == "cpu")),
+    };
+    let per_token = context.kv_bytes_per_token;
+    Loaded {
+        load_ns,
+        device: device.map_or_else(|| "CPU".into(), |device| device.name.clone()),
+        device_description: device.map(|device| device.description.clone()),
+        native_quantize: model.quantization(),
+        weights_bytes: model.weights_bytes(),
+        weights_read_bytes: model.weights_read_bytes(),
+        n_params: model.n_params(),
+        kv_bytes: per_token.map(|bytes| bytes * u64::from(context.ctx_tokens())),
+        kv_bytes_per_token: per_token,
+        kv_type: Some(settings.kv_type.clone()),
+        ctx_tokens: context.ctx_tokens(),
+        threads: Some(context.threads()),
+        batch: Some(context.batch()),
+        ubatch: Some(context.ubatch()),
+        flash_attn: context.flash_attn,
+        vocab_size: model.vocab_size(),
+        bos: model.bos(),
+        details: Default::default(),
+    }
+}
