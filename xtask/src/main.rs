@@ -1,2 +1,130 @@
-//! x
-fn main(){}
+//! `cargo xtask`: sets up, builds, demonstrates, tests and benchmarks Tokometer.
+//!
+//! Each command is one module; `demo`, `test` and `bench` call `setup` and `build` first. What Tokometer itself can do is
+//! not here: these commands run the `tokometer` binary as a person would.
+
+mod args;
+mod bench;
+mod build;
+mod ci;
+mod demo;
+mod paths;
+mod python;
+mod setup;
+mod shell;
+mod test;
+
+use anyhow::{Result, anyhow};
+use args::{Args, Usage};
+use std::process::ExitCode;
+
+/// A command of `cargo xtask`.
+struct Task {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    run: fn(Args) -> Result<()>,
+}
+
+/// All commands, in the order in which a newcomer meets them.
+const TASKS: &[Task] = &[
+    Task {
+        name: "demo",
+        arguments: "[--dir DIR] [--model M] [--full] [-- FLAGS...]",
+        about: "build, benchmark a small model in four quantizations, plot, present",
+        run: demo::main,
+    },
+    Task {
+        name: "test",
+        arguments: "",
+        about: "set up what the tests need and run them all",
+        run: test::main,
+    },
+    Task {
+        name: "setup",
+        arguments: "[--python-engines] [--no-system]",
+        about: "check what the machine lacks and install it where possible",
+        run: setup::main,
+    },
+    Task {
+        name: "build",
+        arguments: "",
+        about: "build tokometer and its workers side by side",
+        run: build::main,
+    },
+    Task {
+        name: "bench",
+        arguments: "[NAME...] [--rounds N] [--model M] [--quantize Q] [--threads N] [--size 1GB] [--dir DIR] [--log FILE] [--with-python]",
+        about: "side-by-side benchmarks of Tokometer itself",
+        run: bench::main,
+    },
+    Task {
+        name: "lint",
+        arguments: "[fmt|clippy|doc|features...]",
+        about: "the checks beside the tests; all without a name",
+        run: ci::lint,
+    },
+    Task {
+        name: "ci",
+        arguments: "",
+        about: "everything that must pass before a change is in",
+        run: ci::main,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_else(|| "help".into());
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        shell::line(&help());
+        return ExitCode::SUCCESS;
+    }
+    let result = match TASKS.iter().find(|task| task.name == name) {
+        Some(task) => {
+            let args = Args::new(words);
+            match args.wants_help() {
+                true => {
+                    shell::line(&format!("cargo xtask {} {}\n\n{}", task.name, task.arguments, task.about));
+                    return ExitCode::SUCCESS;
+                }
+                false => (task.run)(args),
+            }
+        }
+        None => Err(anyhow!(Usage(format!("there is no command {name:?}")))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            if error.is::<Usage>() {
+                eprintln!("\n{}", help());
+                return ExitCode::from(2);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from("cargo xtask COMMAND\n");
+    for task in TASKS {
+        text.push_str(&format!("\n  {:6} {}\n         {}\n", task.name, task.about, task.arguments));
+    }
+    text.push_str("\nbenchmarks:\n");
+    for bench in bench::BENCHES {
+        text.push_str(&format!("  {:8} {}\n", bench.name, bench.about));
+    }
+    text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_benchmark_is_in_the_help() {
+        let text = help();
+        assert!(TASKS.iter().all(|task| text.contains(task.about)));
+        assert!(bench::BENCHES.iter().all(|bench| text.contains(bench.about)));
+    }
+}

@@ -1,1 +1,24 @@
-//! x
+//! Tokometer's pipeline, one module per stage. Data flows one way: a stage imports only what stands above it here.
+//!
+//! Nothing in this crate prints or exits; long work reports through [`progress::Progress`].
+
+pub mod disk;
+pub mod fingerprint;
+pub mod machine;
+pub mod nearest;
+pub mod progress;
+pub mod random;
+
+pub mod engine;
+pub mod plan;
+
+pub mod prepare;
+pub mod record;
+pub mod run;
+
+pub mod collate;
+
+pub mod analyze;
+pub mod plot;
+
+pub mod report;

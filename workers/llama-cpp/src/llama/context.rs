@@ -102,10 +102,10 @@ impl Context {
         &self.model
     }
 
-    /// Threads of the pool.
+    /// Threads that compute: those of the pool, capped as the context was told.
     pub fn threads(&self) -> u32 {
-        // SAFETY: the pool lives.
-        unsafe { sys::ggml_threadpool_get_n_threads(self.pool.as_ptr()) as u32 }
+        // SAFETY: the context lives.
+        unsafe { sys::llama_n_threads(self.raw.as_ptr()) as u32 }
     }
 
     /// Tokens that the KV cache holds; llama.cpp rounds up.

@@ -1,0 +1,289 @@
+//! What can be typed. Nothing is checked here but form; see `settings`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A speedometer for LLM inference engines.
+#[derive(Debug, Parser)]
+#[command(name = "tokometer", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Args {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tokometer all --model synthetic:60M --quick
+      Prepare, measure, analyze, plot and present a made-up model: a first look.
+  tokometer run --engine llamacpp --size 1B --quantize nf4 --seed 42
+      Measure Llama-3.2-1B-Instruct in llama.cpp's Q4_K_M.
+  tokometer collate && tokometer analyze
+      Raw logs to CSV, CSV to a table.
+
+The five steps are prepare, run, collate, analyze and plot, present; `all` does them in turn.
+Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed, 4 a regression.";
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// The working folder: models/, benchmark_output/, plots/ and the presentation lie in it
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Configuration file [default: DIR/tokometer.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say less: no progress, results only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Never colour
+    #[arg(long, global = true, conflicts_with = "color")]
+    pub no_color: bool,
+    /// Always colour
+    #[arg(long, global = true)]
+    pub color: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Step 1: bring a model into each engine's own format
+    #[command(after_help = "\
+Examples:
+  tokometer prepare --engine llamacpp --model hf:meta-llama/Llama-3.2-1B-Instruct --quantize nf4,int8
+  tokometer prepare --model ./my-checkpoint --quantize Q5_K_M
+  tokometer prepare --model synthetic:tiny --quantize default,float16,int8,nf4")]
+    Prepare(Prepare),
+    /// Step 2: measure; every token is recorded in benchmark_output/
+    #[command(after_help = "\
+Examples:
+  tokometer run --engine llamacpp --size 1B --quantize nf4 --seed 42
+  tokometer run --model model.gguf --quantize default --prompt-tokens 1024 --gen-tokens 256
+  tokometer run --model synthetic:tiny --quantize float16,int8 --quick --threads 2
+
+A run is a series of rounds: each round launches every case once, in an order shuffled from the seed.")]
+    Run(Run),
+    /// Step 3: raw logs to benchmark_output/{engine}.csv and all.csv
+    #[command(after_help = "\
+Examples:
+  tokometer collate
+  tokometer --dir results collate --rebuild
+
+Reads Tokometer's own logs, logs of tinygrad's llama3 example, llama-bench JSONL (`-o jsonl`) and the seed
+workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).")]
+    Collate(Collate),
+    /// Step 4: statistics in the terminal
+    #[command(after_help = "\
+Examples:
+  tokometer analyze
+  tokometer analyze --json > analysis.json")]
+    Analyze(Analyze),
+    /// Step 4: the plots, as PNG (300 dpi) and SVG in plots/
+    #[command(after_help = "\
+Examples:
+  tokometer plot
+  tokometer plot --only backend_comparison,latency_distribution")]
+    Plot(Plot),
+    /// Step 5: the presentation, presentation.typ and presentation.pdf
+    #[command(after_help = "\
+Examples:
+  tokometer present
+
+presentation.typ is written once and is yours to edit; the figures come from docs/presentation.json, which is
+written anew each time.")]
+    Present,
+    /// Steps 1 to 5 in turn
+    #[command(after_help = "\
+Examples:
+  tokometer all --model synthetic:60M --quick
+  tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4")]
+    All(Run),
+    /// Engines, devices, versions, and what is missing
+    #[command(after_help = "\
+Examples:
+  tokometer doctor
+  tokometer doctor --json")]
+    Doctor(Json),
+    /// Whether engines compute the same: greedy tokens and log-probabilities side by side
+    #[command(after_help = "\
+Examples:
+  tokometer verify --model synthetic:tiny --engine llamacpp,tinygrad --quantize float16
+  tokometer verify --model synthetic:tiny --engine llamacpp --quantize float16,nf4")]
+    Verify(Verify),
+    /// Shell completions
+    #[command(after_help = "\
+Examples:
+  tokometer completions bash > /etc/bash_completion.d/tokometer")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The manual page, as roff
+    #[command(after_help = "\
+Examples:
+  tokometer man > tokometer.1 && man ./tokometer.1")]
+    Man,
+}
+
+/// Which models for which engines.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Selection {
+    /// Engines, comma-separated [default: all that are installed]
+    #[arg(long, value_delimiter = ',', value_name = "E")]
+    pub engine: Vec<String>,
+    /// hf:org/name[@revision], a folder, a .gguf file, or synthetic:tiny|60M|1B|3B|8B
+    #[arg(long, value_name = "M", conflicts_with = "size")]
+    pub model: Option<String>,
+    /// A built-in checkpoint: 1B, 3B, 8B, 70B, 405B (Llama 3 Instruct)
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<String>,
+    /// default, float16, int8, nf4, or an engine's native name such as Q5_K_M; comma-separated [default: default]
+    #[arg(long, value_delimiter = ',', value_name = "Q")]
+    pub quantize: Vec<String>,
+    /// A llama.cpp convert_hf_to_gguf.py for architectures that Tokometer does not convert itself
+    #[arg(long, value_name = "PATH")]
+    pub converter: Option<PathBuf>,
+    /// Threads [default: one per physical core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `prepare`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Prepare {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// `run` and `all`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Run {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Draws the prompt and the order of the rounds [default: 42]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Prompt tokens: the prefill [default: 512]
+    #[arg(long, value_name = "N")]
+    pub prompt_tokens: Option<u32>,
+    /// Generated tokens: the first ends the prefill, the others are decode steps [default: 128]
+    #[arg(long, value_name = "N")]
+    pub gen_tokens: Option<u32>,
+    /// Tokens in the KV cache before the prompt
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub depth: u32,
+    /// Launches (starts of the engine's process) of each case; one per round [default: 3]
+    #[arg(long, value_name = "N")]
+    pub launches: Option<u32>,
+    /// Repetitions inside a launch [default: 5]
+    #[arg(long, value_name = "N")]
+    pub repetitions: Option<u32>,
+    /// Warm-up passes of each launch, never in the figures
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub warmup: u32,
+    /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given
+    #[arg(long)]
+    pub quick: bool,
+    /// Flash attention: on, off, or auto as the engine likes
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "on", "off"])]
+    pub flash_attn: String,
+    /// Type of the KV cache, as f16 or q8_0 [default: the engine's]
+    #[arg(long, value_name = "TYPE")]
+    pub kv_type: Option<String>,
+    /// Device by the engine's name, as CPU or CUDA0 (see `tokometer doctor`) [default: the engine's choice]
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+    /// Logical batch: prompt tokens submitted at once [default: the engine's]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// Physical batch: tokens computed at once [default: the engine's]
+    #[arg(long, value_name = "N")]
+    pub ubatch: Option<u32>,
+    /// An engine's own setting, NAME=VALUE; may be repeated
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// Seconds without an answer after which a worker counts as hung
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
+}
+
+/// `collate`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Collate {
+    /// Read every log again
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `analyze`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Analyze {
+    /// Print the whole analysis as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plot`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Plot {
+    /// These plots only, comma-separated
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub only: Vec<String>,
+}
+
+/// Commands with nothing but `--json`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Json {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Verify {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Tokens to compare
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub tokens: u32,
+    /// Draws the tokens [default: 42]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Device by the engine's name
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+    /// Largest mean difference of log-probabilities that counts as agreement, in nats
+    #[arg(long, value_name = "NATS", default_value_t = 0.02)]
+    pub tolerance: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        Args::command().debug_assert();
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("tokometer {}", command.get_name())) || help.contains(&format!(" {} ", command.get_name())), "{}", command.get_name());
+        }
+    }
+}

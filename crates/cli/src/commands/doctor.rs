@@ -1,0 +1,77 @@
+//! `tokometer doctor`: what is there, what is missing, and the command that mends it.
+
+use super::{OK, Session, print_json};
+use crate::args::Json;
+use crate::terminal::Style;
+use anyhow::Result;
+use serde_json::json;
+use std::path::Path;
+use tokometer_core::engine::{self, Engine, Failed, Timeouts, Worker};
+use tokometer_core::machine::{self, Machine};
+use tokometer_protocol::Hello;
+
+/// The command.
+pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
+    let machine = Machine::this();
+    let warnings = machine::check(Path::new("/"), machine.logical_cpus);
+    let engines: Vec<(&Engine, Result<Hello, Failed>)> = engine::visible().map(|engine| (engine, greet(session, engine))).collect();
+    if options.json {
+        let engines: Vec<_> = engines
+            .iter()
+            .map(|(engine, hello)| match hello {
+                Ok(hello) => json!({"engine": engine.name, "installed": true, "hello": hello}),
+                Err(failed) => json!({"engine": engine.name, "installed": false, "reason": failed.reason}),
+            })
+            .collect();
+        let warnings: Vec<_> = warnings.iter().map(|w| json!({"code": w.code, "message": w.message})).collect();
+        print_json(session.terminal, &json!({"tokometer": env!("CARGO_PKG_VERSION"), "machine": machine, "warnings": warnings, "engines": engines}))?;
+        return Ok(OK);
+    }
+    let terminal = session.terminal;
+    terminal.line(&format!("tokometer {}", env!("CARGO_PKG_VERSION")));
+    terminal.line(&format!("machine    {} ({})", machine.hostname, machine.line()));
+    for warning in &warnings {
+        terminal.line(&format!("           {}", terminal.paint(Style::Yellow, &warning.message)));
+    }
+    for (engine, hello) in &engines {
+        show(session, engine, hello);
+    }
+    presentation(session);
+    Ok(OK)
+}
+
+fn greet(session: &Session<'_>, engine: &Engine) -> Result<Hello, Failed> {
+    let discovery = engine::find_worker(engine, &session.config.overrides(engine.name))?;
+    let mut worker = Worker::start(&discovery, Timeouts::default())?;
+    let hello = std::mem::take(&mut worker.hello);
+    worker.shutdown();
+    Ok(hello)
+}
+
+fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
+    let terminal = session.terminal;
+    match hello {
+        Ok(hello) => {
+            terminal.line(&format!("{:<10} {} {}", engine.name, terminal.paint(Style::Green, "ok"), hello.engine_version));
+            for device in &hello.devices {
+                let memory = device.memory_bytes.map(|bytes| format!(", {:.1} GB", bytes as f64 / 1e9)).unwrap_or_default();
+                terminal.line(&format!("           {} ({}): {}{memory}", device.name, device.kind, device.description));
+            }
+            for (key, value) in &hello.build {
+                terminal.line(&terminal.paint(Style::Dim, &format!("           {key}: {value}")));
+            }
+        }
+        Err(failed) => {
+            terminal.line(&format!("{:<10} {}", engine.name, terminal.paint(Style::Red, "missing")));
+            terminal.line(&format!("           {}", failed.reason));
+        }
+    }
+}
+
+fn presentation(session: &Session<'_>) {
+    let terminal = session.terminal;
+    match tokometer_typst::available() {
+        true => terminal.line(&format!("{:<10} {} built in", "typst", terminal.paint(Style::Green, "ok"))),
+        false => terminal.line(&format!("{:<10} left out of this build: `present` writes presentation.typ but no PDF; build with the feature `typst`", "typst")),
+    }
+}

@@ -1,0 +1,74 @@
+//! One file for each command. A command does its step and tells what came of it; the exit code is its result.
+
+mod all;
+mod analyze;
+mod collate;
+mod doctor;
+mod plot;
+mod prepare;
+mod present;
+mod run;
+mod shell;
+mod verify;
+
+use crate::args::{Args, Command};
+use crate::settings::{Folders, config};
+use crate::terminal::Terminal;
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// Everything worked.
+pub const OK: u8 = 0;
+/// Some cases failed, or some logs are damaged; the rest is done.
+pub const SOME_FAILED: u8 = 3;
+
+/// What every command is given.
+pub struct Session<'a> {
+    /// The terminal.
+    pub terminal: &'a Terminal,
+    /// The folders.
+    pub folders: Folders,
+    /// The configuration.
+    pub config: tokometer_core::plan::Config,
+}
+
+/// Runs the command that was typed.
+pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
+    match &args.command {
+        Command::Completions { shell } => return shell::completions(*shell),
+        Command::Man => return shell::man(),
+        _ => (),
+    }
+    let session = Session { terminal, folders: Folders::new(&args.global), config: config(&args.global)? };
+    match &args.command {
+        Command::Prepare(options) => prepare::prepare(&session, options),
+        Command::Run(options) => run::run(&session, options),
+        Command::Collate(options) => collate::collate(&session, options),
+        Command::Analyze(options) => analyze::analyze(&session, options),
+        Command::Plot(options) => plot::plot(&session, options),
+        Command::Present => present::present(&session),
+        Command::All(options) => all::all(&session, options),
+        Command::Doctor(options) => doctor::doctor(&session, options),
+        Command::Verify(options) => verify::verify(&session, options),
+        Command::Completions { .. } | Command::Man => unreachable!("answered above"),
+    }
+}
+
+/// Writes a file whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let hint = "check that the folder may be written and the disk has room";
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}; {hint}", folder.display()))?;
+    let aside = folder.join(format!(".{}.{}.tmp", path.file_name().unwrap_or_default().to_string_lossy(), std::process::id()));
+    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    written.with_context(|| format!("cannot write {}; {hint}", path.display()))
+}
+
+/// Pretty JSON on stdout.
+pub fn print_json(terminal: &Terminal, value: &impl serde::Serialize) -> Result<()> {
+    terminal.line(&serde_json::to_string_pretty(value).context("the result does not serialize")?);
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! `tokometer plot`: step 4, the pictures.
+
+use super::{OK, Session, analyze, write_whole};
+use crate::args::Plot;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use tokometer_core::analyze::Analysis;
+use tokometer_core::nearest;
+use tokometer_core::plot::{self, PLOTS};
+
+/// The command.
+pub fn plot(session: &Session<'_>, options: &Plot) -> Result<u8> {
+    for name in &options.only {
+        if !PLOTS.iter().any(|plot| plot.name == name) {
+            bail!("there is no plot {name:?}{}", nearest::hint(name, PLOTS.iter().map(|plot| plot.name)));
+        }
+    }
+    let analysis = analyze::read(session)?;
+    for (name, png) in draw(session, &analysis, &options.only)? {
+        session.terminal.line(&format!("{name}: {} (and .svg)", png.display()));
+    }
+    Ok(OK)
+}
+
+/// Draws all plots, or those of `only`; returns names and paths of the PNG files.
+pub fn draw(session: &Session<'_>, analysis: &Analysis, only: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
+    let folder = session.folders.plots();
+    let figures = match only.is_empty() {
+        true => plot::render_all(analysis)?,
+        false => {
+            let wanted = PLOTS.iter().filter(|plot| only.iter().any(|name| name == plot.name));
+            wanted.map(|plot| plot::render(plot, analysis)).collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    let mut written = Vec::new();
+    for figure in figures {
+        let png = folder.join(format!("{}.png", figure.name));
+        write_whole(&png, &figure.png)?;
+        write_whole(&png.with_extension("svg"), &figure.svg)?;
+        if let Some(missing) = &figure.missing {
+            session.terminal.say(&format!("{}: {missing}", figure.name));
+        }
+        written.push((figure.name, png));
+    }
+    Ok(written)
+}

@@ -1,0 +1,106 @@
+//! `tokometer prepare`: step 1.
+
+use super::{OK, SOME_FAILED, Session, print_json};
+use crate::args::{Prepare, Selection};
+use crate::settings::{self, Found};
+use crate::terminal::{Align, Table};
+use anyhow::{Result, bail};
+use serde_json::json;
+use tokometer_core::engine::Engine;
+use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::plan::ModelRef;
+use tokometer_core::prepare::{self, Prepared, Request};
+
+/// A model that is ready, and for what.
+pub struct Ready {
+    /// The engine.
+    pub engine: &'static Engine,
+    /// The label.
+    pub quantize: String,
+    /// The model.
+    pub prepared: Prepared,
+}
+
+/// The command.
+pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
+    let terminal = session.terminal;
+    let selection = &options.selection;
+    let found = settings::engines(&selection.engine, &session.config, |text| terminal.say(text))?;
+    let model = settings::model(selection, &session.config)?;
+    let quantizations = settings::quantizations(selection, &session.config);
+    let (mut ready, mut failed) = (Vec::new(), Vec::new());
+    for found in &found {
+        for quantize in &quantizations {
+            let native = match found.engine.native(quantize) {
+                Ok(native) => native,
+                Err(reason) => {
+                    failed.push(reason);
+                    continue;
+                }
+            };
+            match one(session, selection, found, &model, quantize, native) {
+                Ok(prepared) => ready.push(Ready { engine: found.engine, quantize: quantize.clone(), prepared }),
+                Err(error) => failed.push(format!("{} {quantize}: {error:#}", found.engine.name)),
+            }
+        }
+    }
+    for reason in &failed {
+        terminal.error(reason);
+    }
+    if ready.is_empty() {
+        bail!("nothing could be prepared");
+    }
+    show(session, &ready, selection.json)?;
+    Ok(if failed.is_empty() { OK } else { SOME_FAILED })
+}
+
+/// Prepares one model for one engine.
+pub fn one(
+    session: &Session<'_>, selection: &Selection, found: &Found, model: &ModelRef, quantize: &str, native: &str,
+) -> Result<Prepared> {
+    let request = Request {
+        engine: found.engine,
+        model,
+        native,
+        as_it_is: quantize.eq_ignore_ascii_case("default"),
+        worker: found.worker.as_ref().ok(),
+        converter: selection.converter.as_deref(),
+        threads: threads_for(selection.threads, &Machine::this()),
+    };
+    Ok(prepare::prepare(&session.folders.store(), &request, session.terminal.progress())?)
+}
+
+fn show(session: &Session<'_>, ready: &[Ready], as_json: bool) -> Result<()> {
+    if as_json {
+        let entries: Vec<_> = ready
+            .iter()
+            .map(|ready| {
+                let manifest = &ready.prepared.manifest;
+                json!({
+                    "engine": ready.engine.name, "quantize": ready.quantize, "native": manifest.native,
+                    "path": ready.prepared.path, "bytes": manifest.weights_bytes, "bits_per_weight": manifest.bits_per_weight,
+                    "parameters": manifest.n_params, "reused": ready.prepared.reused,
+                })
+            })
+            .collect();
+        return print_json(session.terminal, &entries);
+    }
+    let mut table = Table::new(&[
+        ("engine", Align::Left), ("quantize", Align::Left), ("native", Align::Left), ("GB", Align::Right),
+        ("bits/weight", Align::Right), ("", Align::Left), ("path", Align::Left),
+    ]);
+    for ready in ready {
+        let manifest = &ready.prepared.manifest;
+        table.row(vec![
+            ready.engine.name.into(),
+            ready.quantize.clone(),
+            manifest.native.clone(),
+            manifest.weights_bytes.map(|bytes| format!("{:.3}", bytes as f64 / 1e9)).unwrap_or_default(),
+            manifest.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
+            if ready.prepared.reused { "ready before".into() } else { "new".into() },
+            ready.prepared.path.display().to_string(),
+        ]);
+    }
+    table.lines(session.terminal.width()).iter().for_each(|line| session.terminal.line(line));
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Flags and `tokometer.toml` joined and checked, before anything is touched.
+
+use crate::args::{Global, Run, Selection};
+use anyhow::{Result, anyhow, bail};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokometer_core::engine::{self, Discovery, Engine, Timeouts};
+use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::plan::{self, Case, Config, ModelRef, Schedule, Settings, Workload};
+use tokometer_core::prepare::Store;
+
+/// The folders of a working folder.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// The working folder itself.
+    pub root: PathBuf,
+}
+
+impl Folders {
+    /// Below that working folder.
+    pub fn new(global: &Global) -> Folders {
+        Folders { root: global.dir.clone() }
+    }
+
+    /// Prepared models.
+    pub fn store(&self) -> Store {
+        Store::new(self.root.join("models"))
+    }
+
+    /// Raw logs and CSV.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("benchmark_output")
+    }
+
+    /// Plots.
+    pub fn plots(&self) -> PathBuf {
+        self.root.join("plots")
+    }
+}
+
+/// Reads the configuration that applies.
+pub fn config(global: &Global) -> Result<Config> {
+    match &global.config {
+        Some(path) if !path.is_file() => bail!("{} (from --config) is not a file", path.display()),
+        Some(path) => Ok(Config::read(path)?),
+        None => Ok(Config::read(&global.dir.join("tokometer.toml"))?),
+    }
+}
+
+/// An engine with its worker, where that is installed.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The engine.
+    pub engine: &'static Engine,
+    /// Its worker, or why there is none.
+    pub worker: Result<Discovery, engine::Failed>,
+}
+
+/// The engines that were asked for, or all that are installed. `missing` hears of those that are not.
+pub fn engines(asked: &[String], config: &Config, mut missing: impl FnMut(&str)) -> Result<Vec<Found>> {
+    let names = if asked.is_empty() { config.defaults.engine.clone().unwrap_or_default() } else { asked.to_vec() };
+    let chosen: Vec<&'static Engine> = match names.is_empty() {
+        true => engine::visible().collect(),
+        false => names.iter().map(|name| engine::by_name(name).map_err(|e| anyhow!(e))).collect::<Result<_>>()?,
+    };
+    let mut found = Vec::new();
+    for engine in chosen {
+        match engine::find_worker(engine, &config.overrides(engine.name)) {
+            Ok(worker) => found.push(Found { engine, worker: Ok(worker) }),
+            Err(failed) if names.is_empty() => missing(&format!("{}: not installed; {}", engine.name, failed.reason)),
+            Err(failed) => found.push(Found { engine, worker: Err(failed) }),
+        }
+    }
+    if found.is_empty() {
+        bail!("no engine is installed; `cargo xtask build` builds the workers, `tokometer doctor` shows what is missing");
+    }
+    Ok(found)
+}
+
+/// The model that was asked for.
+pub fn model(selection: &Selection, config: &Config) -> Result<ModelRef> {
+    if let Some(size) = &selection.size {
+        return Ok(plan::checkpoint_for(size, config)?);
+    }
+    match selection.model.as_ref().or(config.defaults.model.as_ref()) {
+        Some(model) => Ok(model.parse()?),
+        None => bail!("which model? --model hf:org/name, a folder, a .gguf file or synthetic:tiny, or --size 1B"),
+    }
+}
+
+/// The quantizations that were asked for.
+pub fn quantizations(selection: &Selection, config: &Config) -> Vec<String> {
+    let asked = if selection.quantize.is_empty() { config.defaults.quantize.clone() } else { Some(selection.quantize.clone()) };
+    let mut asked = asked.unwrap_or_else(|| vec!["default".into()]);
+    let mut seen = std::collections::BTreeSet::new();
+    asked.retain(|name| seen.insert(name.to_lowercase()));
+    asked
+}
+
+/// Everything that `run` needs, checked.
+#[derive(Debug)]
+pub struct RunSettings {
+    /// Engines with their workers.
+    pub found: Vec<Found>,
+    /// The model.
+    pub model: ModelRef,
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// What engines do not offer, in words.
+    pub refused: Vec<String>,
+    /// How often.
+    pub schedule: Schedule,
+    /// When a worker counts as hung.
+    pub timeouts: Timeouts,
+    /// Seed.
+    pub seed: u64,
+    /// The machine.
+    pub machine: Machine,
+}
+
+/// Joins and checks the options of `run`.
+pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<RunSettings> {
+    let machine = Machine::this();
+    let defaults = &config.defaults;
+    let quick = args.quick;
+    let pick = |flag: Option<u32>, own: Option<u32>, quick_value: u32, value: u32| {
+        flag.or(if quick { Some(quick_value) } else { own }).unwrap_or(value)
+    };
+    let workload = Workload {
+        prompt_tokens: pick(args.prompt_tokens, defaults.prompt_tokens, 128, 512),
+        gen_tokens: pick(args.gen_tokens, defaults.gen_tokens, 32, 128),
+        depth: args.depth,
+    };
+    let base = if quick { Schedule::quick() } else { Schedule::default() };
+    let schedule = Schedule {
+        launches: pick(args.launches, defaults.launches, base.launches, base.launches),
+        repetitions: pick(args.repetitions, defaults.repetitions, base.repetitions, base.repetitions),
+        warmup: args.warmup,
+    };
+    schedule.validate()?;
+    workload.validate()?;
+    let found = engines(&args.selection.engine, config, missing)?;
+    let model = model(&args.selection, config)?;
+    let seed = args.seed.or(defaults.seed).unwrap_or(42);
+    let threads = threads_for(args.selection.threads.or(defaults.threads), &machine);
+    let settings = Settings {
+        threads: Some(threads),
+        batch: args.batch,
+        ubatch: args.ubatch,
+        flash_attn: match args.flash_attn.as_str() {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        },
+        kv_type: args.kv_type.clone(),
+        device: args.device.clone(),
+        options: args.options.iter().map(|text| option(text)).collect::<Result<_>>()?,
+    };
+    let wanted: Vec<_> = found.iter().map(|found| found.engine).collect();
+    let quantizations = quantizations(&args.selection, config);
+    let (mut cases, refused) = plan::cases(&wanted, &model, &quantizations, workload, &settings, seed)?;
+    for case in &mut cases {
+        // What tokometer.toml says for the engine, where the command line does not say otherwise.
+        let own = config.engines.get(&case.engine).map(|engine| engine.options.clone()).unwrap_or_default();
+        own.into_iter().for_each(|(key, value)| drop(case.settings.options.entry(key).or_insert(value)));
+    }
+    let request = Duration::from_secs(args.timeout.max(1));
+    let timeouts = Timeouts { request, ..Timeouts::default() };
+    Ok(RunSettings { found, model, cases, refused, schedule, timeouts, seed, machine })
+}
+
+fn option(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => bail!("--option takes NAME=VALUE, not {text:?}"),
+    }
+}

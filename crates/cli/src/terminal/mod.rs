@@ -1,0 +1,92 @@
+//! What a person sees: messages, bars, tables.
+
+mod progress;
+mod table;
+
+pub use table::{Align, Table};
+
+use crate::args::Global;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+/// Styles of text.
+#[derive(Debug, Clone, Copy)]
+pub enum Style {
+    /// Headings.
+    Bold,
+    /// Less important.
+    Dim,
+    /// Good.
+    Green,
+    /// To be noticed.
+    Yellow,
+    /// Wrong.
+    Red,
+}
+
+/// The terminal as the user wants it.
+pub struct Terminal {
+    color: bool,
+    quiet: bool,
+    /// Whether details are wanted.
+    pub verbose: bool,
+    progress: Arc<progress::Bars>,
+}
+
+impl Terminal {
+    /// From the global options, `NO_COLOR` and what stdout is.
+    pub fn new(global: &Global) -> Terminal {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::io::stdout().is_terminal();
+        let color = global.color || (wanted && !global.no_color);
+        let progress = Arc::new(progress::Bars::new(global.quiet));
+        Terminal { color, quiet: global.quiet, verbose: global.verbose > 0, progress }
+    }
+
+    /// Where the pipeline reports its progress.
+    pub fn progress(&self) -> &dyn tokometer_core::progress::Progress {
+        &*self.progress
+    }
+
+    /// Text in a style, if colours are wanted.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        if !self.color {
+            return text.to_owned();
+        }
+        let code = match style {
+            Style::Bold => 1,
+            Style::Dim => 2,
+            Style::Green => 32,
+            Style::Yellow => 33,
+            Style::Red => 31,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A line of the result, on stdout.
+    pub fn line(&self, text: &str) {
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// A line about what is going on, on stderr; nothing with `--quiet`.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.progress.print(text);
+        }
+    }
+
+    /// A warning, on stderr.
+    pub fn warn(&self, text: &str) {
+        self.progress.print(&format!("{} {text}", self.paint(Style::Yellow, "warning:")));
+    }
+
+    /// An error, on stderr.
+    pub fn error(&self, text: &str) {
+        self.progress.print(&format!("{} {text}", self.paint(Style::Red, "error:")));
+    }
+
+    /// Columns that there are: of the terminal, else 80.
+    pub fn width(&self) -> usize {
+        let own = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        own.or_else(progress::columns).unwrap_or(80).clamp(40, 200)
+    }
+}

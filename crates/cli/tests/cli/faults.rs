@@ -1,0 +1,157 @@
+//! Nothing measured is lost: workers that crash, hang, talk nonsense or are killed; the harness killed; full and
+//! unwritable disks.
+
+use crate::dir::{Dir, program};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A fault in the second of three launches: the others are measured, the failure is a row.
+fn one_bad_launch(name: &str, fault: &str, kind: &str, measured_after: bool) {
+    let dir = Dir::new(name);
+    let counter = format!("fault_counter={}", dir.path("count").display());
+    let fault = format!("fault={fault}");
+    let ran = dir.mock(&[
+        "--launches", "3", "--repetitions", "2", "--timeout", "2", "--option", &fault, "--option", "fault_launch=2", "--option", &counter,
+    ]);
+    ran.fails(3, &["launch 2", kind]);
+    assert_eq!(dir.logs().len(), 1, "{:?}", dir.logs());
+    dir.ok(&["collate"]);
+    let rows = dir.rows();
+    let failed: Vec<_> = rows.iter().filter(|row| row["status"] == "failed").collect();
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0]["reason"].starts_with(kind), "{}", failed[0]["reason"]);
+    assert_eq!(failed[0]["total_latency_ms"], "");
+    let measured = rows.iter().filter(|row| row["status"] == "ok").count();
+    // 4 steps x 2 repetitions in each good launch.
+    assert_eq!(measured, if measured_after { 16 } else { 8 });
+    assert!(dir.ok(&["analyze"]).out.contains("failed"));
+}
+
+#[test]
+fn a_crash_is_recorded_and_the_rest_is_measured() {
+    one_bad_launch("crash", "crash_in_generate", "crash", true);
+}
+
+#[test]
+fn a_crash_while_loading_is_recorded_too() {
+    one_bad_launch("crash-load", "crash_in_load", "crash", true);
+}
+
+#[test]
+fn a_worker_killed_from_outside_is_recorded() {
+    one_bad_launch("killed", "killed", "crash", true);
+}
+
+#[test]
+fn a_hang_is_ended_and_the_case_given_up() {
+    one_bad_launch("hang", "hang", "hang", false);
+}
+
+#[test]
+fn garbage_is_recorded() {
+    one_bad_launch("garbage", "garbage", "garbage", true);
+}
+
+#[test]
+fn too_few_tokens_are_no_measurement() {
+    one_bad_launch("short", "short", "garbage", true);
+}
+
+#[test]
+fn a_prefix_cache_is_no_measurement() {
+    one_bad_launch("cached", "cached", "garbage", true);
+}
+
+#[test]
+fn out_of_memory_is_recorded() {
+    one_bad_launch("memory", "out_of_memory", "out_of_memory", false);
+}
+
+#[test]
+fn what_a_crashed_engine_said_last_is_in_the_record() {
+    let dir = Dir::new("words");
+    dir.mock(&["--launches", "1", "--option", "fault=crash_in_generate"]).fails(3, &["about to crash"]);
+    let log = std::fs::read_to_string(dir.path("benchmark_output").join(&dir.logs()[0])).unwrap();
+    assert!(log.contains("SIGABRT") && log.contains("mock: about to crash"), "{log}");
+}
+
+#[test]
+fn a_flood_of_output_neither_blocks_nor_fills_the_log() {
+    let dir = Dir::new("flood");
+    let ran = dir.mock(&["--launches", "1", "--option", "fault=flood"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let log = std::fs::read(dir.path("benchmark_output").join(&dir.logs()[0])).unwrap();
+    assert!(log.len() < 200_000, "{}", log.len());
+}
+
+/// kill -9 of the harness at several moments: what was measured before is collated, and no worker stays behind.
+#[test]
+fn a_killed_harness_loses_nothing_that_was_measured() {
+    for (i, wait) in [60, 150, 240, 420].into_iter().enumerate() {
+        let dir = Dir::new(&format!("kill{i}"));
+        let mut command = dir.command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4",
+            "--launches", "50", "--repetitions", "4", "--warmup", "0", "--option", "sleep_ms=20"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let logs = dir.logs();
+        let Some(partial) = logs.first() else { continue };
+        assert!(partial.ends_with(".partial"), "{logs:?}");
+        let text = std::fs::read_to_string(dir.path("benchmark_output").join(partial)).unwrap();
+        let repetitions = text.lines().filter(|line| line.starts_with("{\"event\":\"repetition\"") && line.ends_with('}')).count();
+        dir.ok(&["collate"]);
+        let rows = dir.rows();
+        assert_eq!(rows.iter().filter(|row| row["status"] == "interrupted" && row["step"] != "").count(), repetitions * 4);
+    }
+}
+
+#[test]
+fn a_worker_dies_with_the_harness() {
+    let dir = Dir::new("orphan");
+    let marker = format!("sleep_ms=600{}", std::process::id() % 1000 + 1000);
+    let mut child = dir.command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--option", &marker]).stderr(Stdio::null()).spawn().unwrap();
+    let workers = || -> Vec<String> {
+        let out = Command::new("ps").args(["-o", "pid=", "--ppid", &child.id().to_string()]).output().unwrap().stdout;
+        String::from_utf8_lossy(&out).split_whitespace().map(str::to_owned).collect()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let pids = loop {
+        let pids = workers();
+        if !pids.is_empty() || Instant::now() > deadline {
+            break pids;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(pids.len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = || !std::path::Path::new(&format!("/proc/{}", pids[0])).exists();
+    while !gone() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(gone(), "the worker lives on");
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_keeps_what_was_written() {
+    let dir = Dir::new("full");
+    // A limit on the size of files fails writes just as a full disk does; one block is 512 bytes.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 16; exec '{}' --dir '{}' run --engine mock --model synthetic:tiny --launches 30 --gen-tokens 64",
+        program(), dir.path("").display()
+    );
+    let ran = crate::dir::Ran::of(Command::new("sh").args(["-c", &script]).output().unwrap());
+    ran.fails(1, &["cannot write the raw log", "benchmark_output"]);
+    assert!(dir.logs()[0].ends_with(".partial"));
+    dir.ok(&["collate"]);
+    assert!(!dir.rows().is_empty());
+}
+
+#[test]
+fn an_unwritable_folder_is_named_before_anything_is_measured() {
+    let dir = Dir::new("unwritable");
+    // A file where the folder should be stops root as well, which permissions do not.
+    dir.write("benchmark_output", "in the way");
+    dir.mock(&[]).fails(1, &["benchmark_output"]);
+}

@@ -1,0 +1,9 @@
+//! The real `tokometer`, run as a user runs it, on the mock engine and on llama.cpp.
+//!
+//! Workers are looked for beside the program: `cargo xtask test` builds them first.
+
+mod bad_input;
+mod dir;
+mod faults;
+mod llamacpp;
+mod pipeline;

@@ -1,0 +1,124 @@
+//! The whole pipeline on the mock engine, whose timings are known to the nanosecond.
+
+use crate::dir::{Dir, names};
+
+fn measured(name: &str) -> Dir {
+    let dir = Dir::new(name);
+    let ran = dir.mock(&["--quantize", "default,nf4", "--launches", "2", "--repetitions", "3", "--option", "decode_us=2000"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    dir
+}
+
+#[test]
+fn figures_are_exactly_those_of_the_engine() {
+    let dir = measured("exact");
+    dir.ok(&["collate"]);
+    let rows = dir.rows();
+    // 2 cases x 2 launches x 3 repetitions x 4 steps.
+    assert_eq!(rows.len(), 48);
+    for row in &rows {
+        let prefill = row["phase"] == "prefill";
+        assert_eq!(row["step"] == "0", prefill);
+        // 8 prompt tokens at 0.1 ms; decode steps of 2 ms.
+        assert_eq!(row["total_latency_ms"], if prefill { "0.8" } else { "2" });
+        assert_eq!(row["tokens_per_sec"], if prefill { "" } else { "500" });
+        assert_eq!(row["engine"], "mock");
+        assert_eq!(row["param_throughput_gb_s"].is_empty(), prefill);
+    }
+    let nf4: Vec<_> = rows.iter().filter(|row| row["quantize"] == "nf4" && row["phase"] == "decode").collect();
+    // 4 bits of 10^9 parameters in 2 ms.
+    assert!(nf4.iter().all(|row| row["param_throughput_gb_s"] == "250" && row["native_quantize"] == "mock-4"));
+    let analysis: serde_json::Value = serde_json::from_str(&dir.ok(&["analyze", "--json"]).out).unwrap();
+    let group = &analysis["groups"][0];
+    assert_eq!(group["decode"]["mean"], 500.0);
+    assert_eq!(group["prefill"]["mean"], 10_000.0);
+    assert_eq!(group["decode"]["launches"], 2);
+    assert_eq!(group["decode"]["n"], 6);
+}
+
+#[test]
+fn collating_again_changes_no_byte_and_parses_nothing() {
+    let dir = measured("again");
+    dir.ok(&["collate"]);
+    let first = std::fs::read(dir.path("benchmark_output/all.csv")).unwrap();
+    let again = dir.ok(&["collate", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!((&told["parsed"], &told["reused"]), (&0.into(), &2.into()), "{}", again.out);
+    assert_eq!(std::fs::read(dir.path("benchmark_output/all.csv")).unwrap(), first);
+    dir.ok(&["collate", "--rebuild"]);
+    assert_eq!(std::fs::read(dir.path("benchmark_output/all.csv")).unwrap(), first);
+}
+
+#[test]
+fn the_header_is_the_seed_workflows_first() {
+    let dir = measured("header");
+    dir.ok(&["collate"]);
+    let text = std::fs::read_to_string(dir.path("benchmark_output/mock.csv")).unwrap();
+    let seed = "step,enqueue_latency_ms,total_latency_ms,tokens_per_sec,memory_throughput_gb_s,param_throughput_gb_s,generated_text,platform,release,device,username,hostname,size,quantize,seed,uuid,";
+    assert!(text.starts_with(seed), "{}", text.lines().next().unwrap());
+}
+
+#[test]
+fn old_logs_are_collated_beside_ours() {
+    let dir = measured("old");
+    let sample = include_bytes!("../../../core/tests/data/softmacs_1B_int8_seed42_uuid864c4aef.txt");
+    dir.write("benchmark_output/softmacs_1B_int8_seed42_uuid864c4aef.txt", sample);
+    dir.ok(&["collate"]);
+    let old: Vec<_> = dir.rows().into_iter().filter(|row| row["hostname"] == "softmacs").collect();
+    assert_eq!(old.len(), 22);
+    assert_eq!((old[0]["engine"].as_str(), old[0]["total_latency_ms"].as_str(), old[0]["tokens_per_sec"].as_str()), ("tinygrad", "44.77", "22.34"));
+    assert_eq!(old[0]["generated_text"], "Hello");
+    assert!(dir.path("benchmark_output/tinygrad.csv").is_file());
+}
+
+#[test]
+fn the_plots_and_the_presentation_are_made_and_edits_survive() {
+    let dir = measured("present");
+    dir.ok(&["collate"]);
+    dir.ok(&["plot"]);
+    let plots = names(&dir.path("plots"));
+    assert_eq!(plots.len(), 16, "{plots:?}");
+    for name in ["backend_comparison", "speedup_comparison", "summary_stats", "quantization_impact", "latency_distribution", "memory_throughput", "param_throughput", "device_comparison"] {
+        assert!(plots.contains(&format!("{name}.png")) && plots.contains(&format!("{name}.svg")), "{name}");
+    }
+    dir.ok(&["present"]);
+    assert!(std::fs::read(dir.path("presentation.pdf")).unwrap().starts_with(b"%PDF"));
+    let source = std::fs::read_to_string(dir.path("presentation.typ")).unwrap();
+    let edited = format!("{source}\n// an edit\n");
+    dir.write("presentation.typ", &edited);
+    dir.ok(&["present"]);
+    assert_eq!(std::fs::read_to_string(dir.path("presentation.typ")).unwrap(), edited);
+}
+
+#[test]
+fn a_damaged_log_is_named_and_the_rest_is_collated() {
+    let dir = measured("damaged");
+    let name = "mock_host_1B_nf4_seed1_uuid00000001.txt";
+    dir.write(&format!("benchmark_output/{name}"), "tokometer-log: 1\nframework: mock\n\n{\"event\":\"repetition\",\"launch\":oops}\n{\"event\":\"end\"}\n");
+    dir.run(&["collate"]).fails(3, &[name, "line 4"]);
+    assert_eq!(dir.rows().len(), 48);
+}
+
+#[test]
+fn an_edited_log_is_noticed() {
+    let dir = measured("edited");
+    let name = dir.logs().remove(0);
+    let path = format!("benchmark_output/{name}");
+    let text = std::fs::read_to_string(dir.path(&path)).unwrap();
+    dir.write(&path, text.replace("800000,", "700000,"));
+    dir.ok(&["collate"]);
+    assert!(dir.rows().iter().any(|row| row["log"] == name && row["warnings"].contains("edited_log")));
+}
+
+#[test]
+fn two_measurements_do_not_run_at_once() {
+    let dir = Dir::new("lock");
+    let slow = ["run", "--engine", "mock", "--model", "synthetic:tiny", "--launches", "1", "--repetitions", "3", "--option", "sleep_ms=300"];
+    let mut first = dir.command(&slow).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let second = dir.run(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--quick"]);
+    assert!(first.try_wait().unwrap().is_some(), "the second did not wait");
+    // Other tests measure too, so who was waited for is not said for certain.
+    assert!(second.err.contains("another measurement runs here"), "{}", second.err);
+    first.wait().unwrap();
+}

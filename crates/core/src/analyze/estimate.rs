@@ -1,0 +1,107 @@
+//! One figure of a group: its samples and what they say.
+
+use super::bootstrap::hierarchical_interval;
+use serde::Serialize;
+
+/// A figure with its spread. Samples are one value per repetition, in the order of measurement.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Number of samples (repetitions).
+    pub n: usize,
+    /// Number of launches that they come from.
+    pub launches: usize,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Median.
+    pub median: f64,
+    /// Standard deviation of the samples (n - 1); `None` for a single sample.
+    pub std_dev: Option<f64>,
+    /// Smallest.
+    pub min: f64,
+    /// 5th percentile.
+    pub p05: f64,
+    /// 25th percentile.
+    pub p25: f64,
+    /// 75th percentile.
+    pub p75: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+    /// 95% confidence interval of the mean by bootstrap over launches and repetitions; `None` for a single sample.
+    pub ci: Option<(f64, f64)>,
+    /// The samples.
+    pub samples: Vec<f64>,
+}
+
+impl Estimate {
+    /// From samples grouped by launch. `None` if there is no sample, or one that is no number.
+    pub fn new(by_launch: &[Vec<f64>], seed_name: &str) -> Option<Estimate> {
+        let samples: Vec<f64> = by_launch.iter().flatten().copied().collect();
+        if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
+            return None;
+        }
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let n = samples.len();
+        let mean = samples.iter().sum::<f64>() / n as f64;
+        let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+        Some(Estimate {
+            n,
+            launches: by_launch.iter().filter(|launch| !launch.is_empty()).count(),
+            mean,
+            median: quantile(&sorted, 0.5),
+            std_dev: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
+            min: sorted[0],
+            p05: quantile(&sorted, 0.05),
+            p25: quantile(&sorted, 0.25),
+            p75: quantile(&sorted, 0.75),
+            p95: quantile(&sorted, 0.95),
+            p99: quantile(&sorted, 0.99),
+            max: sorted[n - 1],
+            ci: hierarchical_interval(by_launch, seed_name),
+            samples,
+        })
+    }
+
+    /// Half the width of the interval relative to the mean, where there is one.
+    pub fn relative_half_width(&self) -> Option<f64> {
+        self.ci.map(|(low, high)| (high - low) / 2.0 / self.mean)
+    }
+}
+
+/// Quantile `q` in [0, 1] of sorted values, interpolating linearly between order statistics
+/// (type 7 of R. Hyndman and Y. Fan, "Sample quantiles in statistical packages", 1996). `sorted` is not empty.
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let place = q * (sorted.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_figures() {
+        let estimate = Estimate::new(&[vec![2.0, 4.0], vec![4.0, 4.0, 5.0, 5.0, 7.0, 9.0]], "x").unwrap();
+        assert_eq!((estimate.n, estimate.launches, estimate.mean, estimate.median), (8, 2, 5.0, 4.5));
+        assert!((estimate.std_dev.unwrap() - 2.138_089_935_299_395).abs() < 1e-12);
+        assert_eq!((estimate.min, estimate.max, estimate.p25, estimate.p75), (2.0, 9.0, 4.0, 5.5));
+    }
+
+    #[test]
+    fn one_sample_has_no_spread_and_no_interval() {
+        let estimate = Estimate::new(&[vec![3.0]], "x").unwrap();
+        assert_eq!((estimate.std_dev, estimate.ci), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_not_zero() {
+        assert_eq!(Estimate::new(&[], "x"), None);
+        assert_eq!(Estimate::new(&[vec![f64::NAN]], "x"), None);
+    }
+}

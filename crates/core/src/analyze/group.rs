@@ -1,0 +1,389 @@
+//! Series -> groups: all repetitions of one case on one host, with the figures of each repetition.
+
+use super::Estimate;
+use crate::engine::ENGINES;
+use crate::record::{Context, Phase, SampleUnit, Series, Status};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What makes a case on a host: everything that must be equal before two samples may be averaged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupKey {
+    /// The machine.
+    pub host: String,
+    /// `CPU`, `CUDA`, ...
+    pub device: String,
+    /// The model's name, or its size label.
+    pub model: String,
+    /// Size label.
+    pub size: String,
+    /// The engine.
+    pub engine: String,
+    /// Its version, where known.
+    pub engine_version: Option<String>,
+    /// The label asked for.
+    pub quantize: String,
+    /// What the engine computed with, where known.
+    pub native_quantize: Option<String>,
+    /// Measured bits per weight, where known.
+    pub bits_per_weight: Option<f64>,
+    /// Bytes of weights as stored, where known.
+    pub weights_bytes: Option<u64>,
+    /// Prompt tokens of the workload.
+    pub prompt_tokens: Option<u32>,
+    /// Generated tokens of the workload.
+    pub gen_tokens: Option<u32>,
+    /// Context depth of the workload.
+    pub depth: Option<u32>,
+    /// Threads really used.
+    pub threads: Option<u32>,
+    /// Logical batch.
+    pub batch: Option<u32>,
+    /// Physical batch.
+    pub ubatch: Option<u32>,
+    /// Flash attention.
+    pub flash_attn: Option<bool>,
+    /// KV cache type.
+    pub kv_type: Option<String>,
+    /// `step`, or `repetition` for tools that keep no more.
+    pub unit: &'static str,
+    /// Who counted the bytes of the memory throughput.
+    pub throughput_source: Option<&'static str>,
+}
+
+/// One repetition's figures.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Repetition {
+    /// Which launch of the group, from 0.
+    pub launch: usize,
+    /// Round, where the runner had rounds.
+    pub round: Option<u32>,
+    /// Decode speed, tokens/s: steps / their total time.
+    pub decode_tok_s: Option<f64>,
+    /// Time per output token, ms: (t_last - t_first) / (n - 1).
+    pub tpot_ms: Option<f64>,
+    /// Time to first token, ms.
+    pub ttft_ms: Option<f64>,
+    /// Prefill speed, tokens/s: prompt tokens / TTFT.
+    pub prefill_tok_s: Option<f64>,
+    /// End to end, ms: prefill and all steps.
+    pub e2e_ms: Option<f64>,
+    /// Bytes moved by decode / its time, GB/s.
+    pub memory_gb_s: Option<f64>,
+    /// Bytes of weights / decode step, GB/s.
+    pub param_gb_s: Option<f64>,
+    /// Speed of a repetition that mixes prefill and decode, tokens/s.
+    pub mixed_tok_s: Option<f64>,
+}
+
+/// One case on one host.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    /// What it is.
+    pub key: GroupKey,
+    /// The device in words, where known.
+    pub device_description: Option<String>,
+    /// Decode speed, tokens/s.
+    pub decode: Option<Estimate>,
+    /// Time per output token, ms.
+    pub tpot: Option<Estimate>,
+    /// Time to first token, ms.
+    pub ttft: Option<Estimate>,
+    /// Prefill speed, tokens/s.
+    pub prefill: Option<Estimate>,
+    /// End-to-end latency, ms.
+    pub e2e: Option<Estimate>,
+    /// Memory throughput in decode, GB/s.
+    pub memory: Option<Estimate>,
+    /// Parameter throughput in decode, GB/s.
+    pub param: Option<Estimate>,
+    /// Speed where prefill and decode cannot be told apart, tokens/s.
+    pub mixed: Option<Estimate>,
+    /// Load time per launch, ms.
+    pub load: Option<Estimate>,
+    /// Warm-up time per launch, ms.
+    pub warmup: Option<Estimate>,
+    /// Highest resident memory over all launches, bytes.
+    pub peak_rss_bytes: Option<u64>,
+    /// Highest anonymous memory over all launches, bytes.
+    pub peak_anon_bytes: Option<u64>,
+    /// Highest device memory over all launches, bytes.
+    pub peak_device_bytes: Option<u64>,
+    /// KV cache, bytes.
+    pub kv_bytes: Option<u64>,
+    /// Latency of every decode step, ms, in order of measurement.
+    #[serde(skip)]
+    pub step_ms: Vec<f64>,
+    /// Enqueue latency of every decode step that has one, ms.
+    #[serde(skip)]
+    pub enqueue_ms: Vec<f64>,
+    /// The repetitions.
+    pub repetitions: Vec<Repetition>,
+    /// Names of the raw logs' uuids.
+    pub uuids: Vec<String>,
+    /// Reasons of launches that failed.
+    pub failures: Vec<String>,
+    /// Short names of warnings.
+    pub warnings: Vec<String>,
+    /// Whether a log of the group was cut off.
+    pub interrupted: bool,
+}
+
+impl Group {
+    /// `llamacpp`, or with a mark where another tool measured whole repetitions.
+    pub fn engine_label(&self) -> String {
+        match self.key.unit {
+            "repetition" => format!("{} (per run)", self.key.engine),
+            _ => self.key.engine.clone(),
+        }
+    }
+
+    /// The quantization with what it really was: `nf4 (Q4_K_M)`.
+    pub fn quantize_label(&self) -> String {
+        match &self.key.native_quantize {
+            Some(native) if *native != self.key.quantize => format!("{} ({native})", self.key.quantize),
+            _ => self.key.quantize.clone(),
+        }
+    }
+
+    /// `prefill 512, decode 128`, with the depth where there is one.
+    pub fn workload_label(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.key.prompt_tokens.filter(|n| *n > 0).map(|n| format!("prefill {n}")));
+        parts.extend(self.key.gen_tokens.filter(|n| *n > 0).map(|n| format!("decode {n}")));
+        parts.extend(self.key.depth.filter(|n| *n > 0).map(|n| format!("depth {n}")));
+        parts.join(", ")
+    }
+
+    /// A figure's samples grouped by launch, for resampling.
+    pub fn by_launch(&self, figure: impl Fn(&Repetition) -> Option<f64>) -> Vec<Vec<f64>> {
+        by_launch(&self.repetitions, figure)
+    }
+}
+
+fn by_launch(repetitions: &[Repetition], figure: impl Fn(&Repetition) -> Option<f64>) -> Vec<Vec<f64>> {
+    let mut launches: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for repetition in repetitions {
+        if let Some(value) = figure(repetition) {
+            launches.entry(repetition.launch).or_default().push(value);
+        }
+    }
+    launches.into_values().collect()
+}
+
+/// Groups series and computes each group's figures. Order: host, device, model, workload, engine, quantization.
+pub fn groups(series: &[Series]) -> Vec<Group> {
+    let mut gathered: BTreeMap<String, (GroupKey, Vec<&Series>)> = BTreeMap::new();
+    for one in series {
+        let key = key_of(one);
+        gathered.entry(sort_text(&key)).or_insert_with(|| (key, Vec::new())).1.push(one);
+    }
+    let mut groups: Vec<Group> = gathered.into_values().map(|(key, members)| build(key, &members)).collect();
+    adopt_failures(&mut groups);
+    groups
+}
+
+fn key_of(series: &Series) -> GroupKey {
+    let context = &series.context;
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
+    let repetition = series.steps.first().is_some_and(|step| step.unit == SampleUnit::Repetition);
+    let size = text(&context.size);
+    GroupKey {
+        host: text(&context.hostname),
+        device: text(&context.device),
+        model: context.model.clone().unwrap_or_else(|| size.clone()),
+        size,
+        engine: context.engine.clone(),
+        engine_version: context.engine_version.clone(),
+        quantize: text(&context.quantize),
+        native_quantize: context.native_quantize.clone(),
+        bits_per_weight: context.bits_per_weight,
+        weights_bytes: context.weights_bytes,
+        prompt_tokens: context.prompt_tokens,
+        gen_tokens: context.gen_tokens,
+        depth: context.depth,
+        threads: context.threads,
+        batch: context.batch,
+        ubatch: context.ubatch,
+        flash_attn: context.flash_attn,
+        kv_type: context.kv_type.clone(),
+        unit: if repetition { "repetition" } else { "step" },
+        throughput_source: context.throughput_source.map(|source| match source {
+            crate::record::ThroughputSource::Model => "model",
+            crate::record::ThroughputSource::Engine => "engine",
+        }),
+    }
+}
+
+/// The key as text that sorts the way tables read: labels in the seed workflow's order, engines in ours.
+fn sort_text(key: &GroupKey) -> String {
+    let engine = ENGINES.iter().position(|engine| engine.name == key.engine).unwrap_or(ENGINES.len());
+    let label = crate::engine::LABELS.iter().position(|label| *label == key.quantize).unwrap_or(9);
+    let n = |value: Option<u32>| value.unwrap_or(0);
+    let bits = key.bits_per_weight.unwrap_or(0.0);
+    format!(
+        "{}\0{}\0{}\0{:08}\0{:08}\0{:08}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}",
+        key.host, key.device, key.model, n(key.depth), n(key.prompt_tokens), n(key.gen_tokens), key.engine, key.quantize,
+        key.native_quantize, key.engine_version, key.threads, key.batch, key.ubatch, key.flash_attn, key.kv_type,
+        key.unit, key.weights_bytes, key.throughput_source,
+    )
+}
+
+fn build(key: GroupKey, members: &[&Series]) -> Group {
+    let mut launches: Vec<(Option<&str>, Option<u32>)> = Vec::new();
+    let mut repetitions = Vec::new();
+    for series in members.iter().filter(|series| !series.steps.is_empty()) {
+        let id = (series.context.uuid.as_deref(), series.context.launch);
+        let launch = launches.iter().position(|known| *known == id).unwrap_or_else(|| {
+            launches.push(id);
+            launches.len() - 1
+        });
+        repetitions.extend(figures(series, launch));
+    }
+    let name = sort_text(&key);
+    let estimate = |what: &str, figure: fn(&Repetition) -> Option<f64>| {
+        Estimate::new(&by_launch(&repetitions, figure), &format!("{name}\0{what}"))
+    };
+    let per_launch = |what: &str, figure: fn(&Context) -> Option<f64>| {
+        let values: BTreeMap<_, _> = members
+            .iter()
+            .filter_map(|s| Some(((s.context.uuid.as_deref(), s.context.launch), figure(&s.context)?)))
+            .collect();
+        Estimate::new(&values.into_values().map(|v| vec![v]).collect::<Vec<_>>(), &format!("{name}\0{what}"))
+    };
+    let highest = |figure: fn(&Context) -> Option<u64>| members.iter().filter_map(|s| figure(&s.context)).max();
+    let decode_steps = || members.iter().flat_map(|s| &s.steps).filter(|s| s.phase == Phase::Decode && s.unit == SampleUnit::Step);
+    Group {
+        decode: estimate("decode", |r| r.decode_tok_s),
+        tpot: estimate("tpot", |r| r.tpot_ms),
+        ttft: estimate("ttft", |r| r.ttft_ms),
+        prefill: estimate("prefill", |r| r.prefill_tok_s),
+        e2e: estimate("e2e", |r| r.e2e_ms),
+        memory: estimate("memory", |r| r.memory_gb_s),
+        param: estimate("param", |r| r.param_gb_s),
+        mixed: estimate("mixed", |r| r.mixed_tok_s),
+        load: per_launch("load", |c| c.load_ms),
+        warmup: per_launch("warmup", |c| c.warmup_ms),
+        peak_rss_bytes: highest(|c| c.peak_rss_bytes),
+        peak_anon_bytes: highest(|c| c.peak_anon_bytes),
+        peak_device_bytes: highest(|c| c.peak_device_bytes),
+        kv_bytes: highest(|c| c.kv_bytes),
+        step_ms: decode_steps().filter_map(|s| s.total_ms).collect(),
+        enqueue_ms: decode_steps().filter_map(|s| s.enqueue_ms).collect(),
+        device_description: members.iter().find_map(|s| s.context.device_description.clone()),
+        uuids: distinct(members.iter().filter_map(|s| s.context.uuid.clone())),
+        failures: members.iter().filter(|s| s.context.status == Status::Failed).filter_map(|s| s.context.reason.clone()).collect(),
+        warnings: distinct(members.iter().flat_map(|s| s.context.warnings.clone())),
+        interrupted: members.iter().any(|s| s.context.status == Status::Interrupted),
+        repetitions,
+        key,
+    }
+}
+
+fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen: Vec<String> = names.collect();
+    seen.sort();
+    seen.dedup();
+    seen
+}
+
+/// A launch that failed before its model was loaded does not know threads, bits per weight and the like: its failure
+/// is told in the group of the same case that does, where there is one.
+fn adopt_failures(groups: &mut Vec<Group>) {
+    let mut i = 0;
+    while i < groups.len() {
+        let lost = groups[i].repetitions.is_empty() && !groups[i].failures.is_empty();
+        let home = lost.then(|| groups.iter().position(|other| !other.repetitions.is_empty() && other.uuids == groups[i].uuids)).flatten();
+        match home {
+            Some(home) => {
+                let orphan = groups.remove(i);
+                let home = if home > i { home - 1 } else { home };
+                groups[home].failures.extend(orphan.failures);
+            }
+            None => i += 1,
+        }
+    }
+}
+
+/// The figures of one series; a tool that reports whole repetitions yields one entry per row.
+fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
+    let round = series.context.round;
+    if series.steps.iter().any(|step| step.unit == SampleUnit::Repetition) {
+        return series.steps.iter().map(|step| whole(step, launch, round)).collect();
+    }
+    let decode: Vec<_> = series.steps.iter().filter(|step| step.phase == Phase::Decode).collect();
+    let prefill = series.steps.iter().find(|step| step.phase == Phase::Prefill);
+    let times: Option<Vec<f64>> = decode.iter().map(|step| step.total_ms).collect();
+    let total = times.filter(|t| !t.is_empty()).map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
+    let n = decode.len() as f64;
+    // GB/s over the repetition: bytes of all steps / time of all steps.
+    let rate = |figure: fn(&crate::record::Step) -> Option<f64>| {
+        let moved: Option<f64> = decode.iter().map(|s| Some(figure(s)? * s.total_ms?)).sum();
+        Some(moved? / total?)
+    };
+    let ttft = prefill.and_then(|step| step.total_ms);
+    vec![Repetition {
+        launch,
+        round,
+        decode_tok_s: total.map(|ms| n * 1000.0 / ms),
+        tpot_ms: total.map(|ms| ms / n),
+        ttft_ms: ttft,
+        prefill_tok_s: prefill.and_then(|step| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?)),
+        e2e_ms: ttft.map(|first| first + total.unwrap_or(0.0)),
+        memory_gb_s: rate(|step| step.memory_gb_s),
+        param_gb_s: rate(|step| step.param_gb_s),
+        mixed_tok_s: None,
+    }]
+}
+
+fn whole(step: &crate::record::Step, launch: usize, round: Option<u32>) -> Repetition {
+    let speed = step.tokens_per_sec.or_else(|| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?));
+    let mut repetition = Repetition { launch, round, ..Repetition::default() };
+    match step.phase {
+        Phase::Decode => {
+            repetition.decode_tok_s = speed;
+            repetition.tpot_ms = speed.map(|s| 1000.0 / s);
+        }
+        Phase::Prefill => repetition.prefill_tok_s = speed,
+        Phase::Mixed => repetition.mixed_tok_s = speed,
+    }
+    repetition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Step;
+
+    fn series(host: &str, launch: u32, step_ms: &[f64]) -> Series {
+        let context = Context {
+            engine: "llamacpp".into(),
+            hostname: Some(host.into()),
+            uuid: Some("0".into()),
+            launch: Some(launch),
+            quantize: Some("nf4".into()),
+            ..Context::default()
+        };
+        let prefill = Step { phase: Phase::Prefill, tokens: Some(100), total_ms: Some(50.0), ..Step::default() };
+        let decode = step_ms.iter().map(|ms| Step { tokens: Some(1), total_ms: Some(*ms), ..Step::default() });
+        Series { context, steps: std::iter::once(prefill).chain(decode).collect() }
+    }
+
+    #[test]
+    fn decode_speed_is_steps_over_time_and_prefill_stays_out() {
+        let groups = groups(&[series("a", 1, &[10.0, 30.0])]);
+        let group = &groups[0];
+        assert_eq!(group.decode.as_ref().unwrap().mean, 50.0);
+        assert_eq!(group.tpot.as_ref().unwrap().mean, 20.0);
+        assert_eq!(group.prefill.as_ref().unwrap().mean, 2000.0);
+        assert_eq!(group.e2e.as_ref().unwrap().mean, 90.0);
+        assert_eq!(group.memory, None);
+    }
+
+    #[test]
+    fn hosts_are_never_mixed_and_launches_are_told_apart() {
+        let groups = groups(&[series("a", 1, &[10.0]), series("b", 1, &[20.0]), series("a", 2, &[10.0])]);
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0].decode.as_ref().unwrap().launches, 2);
+    }
+}

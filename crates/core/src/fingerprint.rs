@@ -1,0 +1,64 @@
+//! Content hashes: of bytes, of files, and of anything that serializes to JSON.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// sha256 of bytes in hex.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// sha256 of a value's JSON in hex. Types that are hashed keep their fields in a fixed order.
+pub fn of_value(value: &impl Serialize) -> String {
+    // Serializing plain data to memory cannot fail; a map with keys that are no strings would be a bug here.
+    of_bytes(&serde_json::to_vec(value).expect("plain data serializes"))
+}
+
+/// sha256 of a file in hex; `advance` hears the bytes read.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn of_file(path: &Path, mut advance: impl FnMut(u64)) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&buffer[..n]);
+        advance(n as u64);
+    }
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name that has not been used before: eight hex digits from the clock, the process and a counter.
+pub fn fresh_name() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    of_bytes(format!("{now} {} {count}", std::process::id()).as_bytes())[..8].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_digest() {
+        assert_eq!(of_bytes(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn fresh_names_differ() {
+        assert_ne!(fresh_name(), fresh_name());
+    }
+}

@@ -1,0 +1,84 @@
+//! One measurement at a time on a machine.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Held while a measurement runs; released when dropped or when the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// The lock file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the lock file {path} that keeps measurements apart: {source}; remove it if another user left it there")]
+pub struct LockError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl Lock {
+    /// The file that all users of this machine share.
+    pub fn default_path() -> PathBuf {
+        std::env::temp_dir().join("tokometer-measuring.lock")
+    }
+
+    /// Takes the lock. While somebody else holds it, `waiting` hears once who that is, and this waits.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked.
+    pub fn acquire(path: &Path, waiting: impl FnOnce(&str)) -> Result<Lock, LockError> {
+        let wrap = |source| LockError { path: path.to_owned(), source };
+        let mut file = open(path).map_err(wrap)?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                waiting(holder.trim());
+                file.lock().map_err(wrap)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(wrap(error)),
+        }
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "process {}", std::process::id()));
+        Ok(Lock { _file: file })
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o666);
+    }
+    match options.open(path) {
+        // Another user's file may be readable only; a lock needs no more.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => File::open(path),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn the_second_waits_for_the_first_and_hears_who_it_is() {
+        let path = std::env::temp_dir().join(format!("tokometer-lock-{}", std::process::id()));
+        let first = Lock::acquire(&path, |_| panic!("nobody holds it")).unwrap();
+        let (sender, receiver) = channel();
+        let other = path.clone();
+        let thread = std::thread::spawn(move || {
+            let _second = Lock::acquire(&other, |holder| sender.send(holder.to_owned()).unwrap()).unwrap();
+        });
+        let holder = receiver.recv().unwrap();
+        assert_eq!(holder, format!("process {}", std::process::id()));
+        assert!(!thread.is_finished());
+        drop(first);
+        thread.join().unwrap();
+    }
+}

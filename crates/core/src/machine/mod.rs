@@ -1,0 +1,13 @@
+//! The machine that measures: what it is, whether it is quiet, and the lock that keeps two measurements apart.
+//!
+//! Readers of /proc and /sys take the root folder as a parameter, so that they are tested on recorded trees.
+
+mod describe;
+mod lock;
+mod memory;
+mod quiet;
+
+pub use describe::{Machine, threads_for};
+pub use lock::{Lock, LockError};
+pub use memory::{ProcessMemory, TICK_NS, process_memory, process_ticks};
+pub use quiet::{CpuTimes, Warning, check, cpu_times, load_average};

@@ -1,0 +1,120 @@
+//! Step 1: a checkpoint as the user names it -> what each engine loads, in the models folder, with a manifest.
+//!
+//! `source` finds the checkpoint (hub, folder, GGUF file, synthetic), `convert` and the engine's own quantizer make the
+//! engine's file, `store` keeps results by content so that nothing is made twice and nothing unfinished looks finished.
+
+pub mod convert;
+pub mod gguf;
+pub mod hub;
+mod manifest;
+mod quantize;
+mod source;
+mod store;
+pub mod synthetic;
+
+pub use manifest::{Manifest, SourceFile, SourceInfo};
+pub use source::Source;
+pub use store::Store;
+
+use crate::engine::{Discovery, Engine, Failed, ModelFormat};
+use crate::plan::ModelRef;
+use crate::progress::Progress;
+use std::path::{Path, PathBuf};
+
+/// Why a model could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// From the hub.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    /// While converting.
+    #[error(transparent)]
+    Convert(#[from] convert::Error),
+    /// A GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// A synthetic checkpoint.
+    #[error(transparent)]
+    Synthetic(#[from] synthetic::Error),
+    /// Too little space.
+    #[error(transparent)]
+    Disk(#[from] crate::disk::Error),
+    /// The engine's own tool failed.
+    #[error("{engine} could not {doing}: {failed}")]
+    Engine {
+        /// The engine.
+        engine: String,
+        /// What was being done.
+        doing: String,
+        /// What happened.
+        failed: Failed,
+    },
+    /// A file or folder.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// What was asked makes no sense for this model.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The result of preparing.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What to prepare.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// For which engine.
+    pub engine: &'static Engine,
+    /// The model.
+    pub model: &'a ModelRef,
+    /// The native quantization.
+    pub native: &'a str,
+    /// Whether the user asked for the engine's `default`: a GGUF file is then taken as it is.
+    pub as_it_is: bool,
+    /// How to start the engine's worker, for quantizers that live in it.
+    pub worker: Option<&'a Discovery>,
+    /// A llama.cpp converter script to use instead of ours.
+    pub converter: Option<&'a Path>,
+    /// Threads for the work.
+    pub threads: u32,
+}
+
+/// A model that is ready for an engine.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What the engine's worker is told to load.
+    pub path: PathBuf,
+    /// What it is.
+    pub manifest: Manifest,
+    /// Whether it was there already.
+    pub reused: bool,
+}
+
+/// Prepares one model for one engine and quantization; what is there already is reused.
+///
+/// # Errors
+/// See [`Error`]. Nothing half-made is left under its final name.
+pub fn prepare(store: &Store, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
+    if request.engine.format == ModelFormat::Nothing {
+        return Ok(Prepared { path: PathBuf::from(request.native), manifest: Manifest::of_nothing(request), reused: true });
+    }
+    let source = source::resolve(store, request.model, progress)?;
+    match request.engine.format {
+        ModelFormat::Gguf => quantize::gguf(store, &source, request, progress),
+        ModelFormat::Checkpoint => quantize::checkpoint(&source, request),
+        ModelFormat::Nothing => unreachable!("returned above"),
+    }
+}
+
+/// Shorthand for an [`Error::Io`].
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { doing, path, source }
+}

@@ -1,0 +1,196 @@
+//! A checkpoint -> the engine's file: GGUF by conversion and the engine's own quantizer, or the checkpoint as it is.
+
+use super::{Error, Manifest, Prepared, Request, Result, Source, SourceFile, Store, convert, gguf, io_error};
+use crate::engine::{Timeouts, Worker};
+use crate::plan::size_label;
+use crate::progress::{Progress, Unit};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokometer_protocol::{Answer, Request as Ask};
+
+/// Version of the conversion: a change makes prepared models anew.
+const CONVERTER: u32 = 1;
+/// The file in a prepared model's folder.
+const FILE: &str = "model.gguf";
+/// Native types that are conversions, not quantizations.
+const PLAIN: &[(&str, convert::Dtype)] = &[("F16", convert::Dtype::F16), ("BF16", convert::Dtype::Bf16), ("F32", convert::Dtype::F32)];
+
+/// A GGUF file of the native type.
+pub fn gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
+    if source.is_gguf {
+        return from_gguf(store, source, request, progress);
+    }
+    match PLAIN.iter().find(|(name, _)| *name == request.native) {
+        Some((name, dtype)) => converted(store, source, request, name, *dtype, progress),
+        None => {
+            let base = converted(store, source, request, "F16", convert::Dtype::F16, progress)?;
+            quantized(store, source, request, &base.path, progress)
+        }
+    }
+}
+
+/// The checkpoint itself, for engines that load and quantize it themselves.
+pub fn checkpoint(source: &Source, request: &Request<'_>) -> Result<Prepared> {
+    let mut manifest = manifest(source, request, BTreeMap::new());
+    if source.is_gguf {
+        measure(&mut manifest, &gguf::Gguf::open(&source.path)?);
+        manifest.bits_per_weight = None;
+    }
+    Ok(Prepared { path: source.path.clone(), manifest, reused: true })
+}
+
+/// From a GGUF file: as it is where the type fits, else quantized from full precision.
+fn from_gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
+    let file = gguf::Gguf::open(&source.path)?;
+    let own = file.metadata.u64("general.file_type").and_then(|id| gguf::file_type_name(u32::try_from(id).ok()?));
+    if request.as_it_is || own.is_some_and(|own| own.eq_ignore_ascii_case(request.native)) {
+        let mut manifest = manifest(source, request, BTreeMap::new());
+        manifest.native = own.unwrap_or("unknown").to_owned();
+        measure(&mut manifest, &file);
+        return Ok(Prepared { path: source.path.clone(), manifest, reused: true });
+    }
+    match own {
+        Some("F16" | "BF16" | "F32") => quantized(store, source, request, &source.path, progress),
+        _ => Err(Error::Refused(format!(
+            "{} is {} already: quantizing it again to {} would measure two losses at once; name a F16, BF16 or F32 file, or --quantize default to run it as it is",
+            source.path.display(), own.unwrap_or("of an unknown type"), request.native,
+        ))),
+    }
+}
+
+fn converted(
+    store: &Store, source: &Source, request: &Request<'_>, native: &str, dtype: convert::Dtype, progress: &dyn Progress,
+) -> Result<Prepared> {
+    let tool = request.converter.map_or_else(|| format!("tokometer converter {CONVERTER}"), |path| path.display().to_string());
+    let recipe = (&source.info.files, native, &tool);
+    let place = store.place(&format!("{}-{native}", source.name), &recipe);
+    let (manifest, reused) = store.make(&place, |folder| {
+        let output = folder.join(FILE);
+        let bytes: u64 = source.info.files.iter().filter(|f| f.name.ends_with(".safetensors")).map(|f| f.bytes).sum();
+        // A 16-bit checkpoint doubles at most (F32); metadata and tokenizer are small.
+        crate::disk::require(store.folder(), bytes * if native == "F32" { 2 } else { 1 } + (64 << 20))?;
+        match request.converter {
+            Some(script) => run_script(script, &source.path, &output, native, progress)?,
+            None => {
+                let job = convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: Some(&source.name) };
+                convert::convert(&job, progress)?;
+            }
+        }
+        let mut manifest = manifest(source, request, BTreeMap::from([("converter".into(), tool.clone())]));
+        manifest.native = native.to_owned();
+        finish(&mut manifest, &output, progress)?;
+        Ok(manifest)
+    })?;
+    Ok(Prepared { path: place.join(FILE), manifest, reused })
+}
+
+/// llama.cpp's own converter, for architectures that ours does not know.
+fn run_script(script: &Path, folder: &Path, output: &Path, native: &str, progress: &dyn Progress) -> Result<()> {
+    let task = progress.task(&format!("convert with {}", script.display()), None, Unit::Count);
+    let run = std::process::Command::new("python3")
+        .arg(script).arg(folder).arg("--outfile").arg(output).arg("--outtype").arg(native.to_lowercase())
+        .output()
+        .map_err(io_error("start python3 for", script))?;
+    if !run.status.success() {
+        let said = String::from_utf8_lossy(&run.stderr);
+        let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+        return Err(Error::Refused(format!("{} failed on {}: {}", script.display(), folder.display(), last.join(" | "))));
+    }
+    task.finish("done");
+    Ok(())
+}
+
+fn quantized(store: &Store, source: &Source, request: &Request<'_>, base: &Path, progress: &dyn Progress) -> Result<Prepared> {
+    let native = request.native;
+    let failed = |failed| Error::Engine { engine: request.engine.title.into(), doing: format!("quantize to {native}"), failed };
+    let Some(discovery) = request.worker else {
+        return Err(Error::Refused(format!("quantizing to {native} needs {}'s worker", request.engine.title)));
+    };
+    // A quantization shows no progress of its own: give it time in proportion to the file.
+    let bytes = std::fs::metadata(base).map_err(io_error("read", base))?.len();
+    let request_time = Duration::from_secs(600 + bytes / 2_000_000);
+    let mut worker = Worker::start(discovery, Timeouts { request: request_time, ..Timeouts::default() }).map_err(failed)?;
+    let quantizer = format!("{} {}", worker.hello.engine, worker.hello.engine_version);
+    let tools = BTreeMap::from([("converter".into(), format!("tokometer converter {CONVERTER}")), ("quantizer".into(), quantizer)]);
+    let place = store.place(&format!("{}-{native}", source.name), &(&source.info.files, native, &tools));
+    let (manifest, reused) = store.make(&place, |folder| {
+        crate::disk::require(store.folder(), estimated_bytes(bytes, native))?;
+        let output = folder.join(FILE);
+        let task = progress.task(&format!("quantize {} to {native}", source.name), None, Unit::Count);
+        let ask = Ask::Quantize {
+            input: base.display().to_string(), output: output.display().to_string(), native: native.into(), threads: request.threads,
+        };
+        let answer = worker.call(ask, |_| ()).map_err(failed)?;
+        let Answer::Quantized(made) = answer else {
+            return Err(Error::Refused(format!("{}'s worker answered a quantization with {answer:?}", request.engine.title)));
+        };
+        task.finish(&format!("{:.2} GB in {:.1} s", made.bytes as f64 / 1e9, made.elapsed_ns as f64 / 1e9));
+        let mut manifest = manifest(source, request, tools.clone());
+        finish(&mut manifest, &output, progress)?;
+        Ok(manifest)
+    })?;
+    worker.shutdown();
+    Ok(Prepared { path: place.join(FILE), manifest, reused })
+}
+
+/// An upper estimate of a quantization's size from a 16-bit file: type by its leading digits, and a quarter more for
+/// embeddings and output that are kept wider.
+fn estimated_bytes(base: u64, native: &str) -> u64 {
+    let digits: String = native.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let bits: u64 = digits.parse().unwrap_or(16);
+    base.saturating_mul((bits + 1).min(16)) / 16 * 5 / 4 + (16 << 20)
+}
+
+fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<String, String>) -> Manifest {
+    Manifest {
+        manifest: 1,
+        name: source.name.clone(),
+        size: size_label(&source.name, 0),
+        engine: request.engine.name.into(),
+        native: request.native.into(),
+        source: source.info.clone(),
+        files: Vec::new(),
+        tools,
+        n_params: None,
+        weights_bytes: None,
+        bits_per_weight: None,
+        prompt_ids: source.prompt_ids,
+        bos: source.bos,
+    }
+}
+
+/// Checks what was written by reading it, and notes what it is.
+fn finish(manifest: &mut Manifest, output: &Path, progress: &dyn Progress) -> Result<()> {
+    let file = gguf::Gguf::open(output)?;
+    measure(manifest, &file);
+    let bytes = std::fs::metadata(output).map_err(io_error("read", output))?.len();
+    let task = progress.task(&format!("check {} {}", manifest.name, manifest.native), Some(bytes), Unit::Bytes);
+    let sha256 = crate::fingerprint::of_file(output, |n| task.advance(n)).map_err(io_error("read", output))?;
+    std::fs::File::open(output).and_then(|file| file.sync_all()).map_err(io_error("sync", output))?;
+    let bits = manifest.bits_per_weight.unwrap_or(f64::NAN);
+    task.finish(&format!("{:.2} GB, {bits:.2} bits per weight", bytes as f64 / 1e9));
+    manifest.files = vec![SourceFile { name: FILE.into(), bytes, sha256 }];
+    Ok(())
+}
+
+fn measure(manifest: &mut Manifest, file: &gguf::Gguf) {
+    manifest.n_params = Some(file.n_params());
+    manifest.weights_bytes = Some(file.tensor_bytes());
+    manifest.bits_per_weight = file.bits_per_weight();
+    manifest.size = size_label(&manifest.name, file.n_params());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::estimated_bytes;
+
+    #[test]
+    fn estimates_are_above_what_was_seen() {
+        // MiB of a 1B model: F16 2360, Q8_0 1252, Q6_K 967, Q4_K_M 763.
+        let mib = 1 << 20;
+        for (native, seen) in [("Q8_0", 1252), ("Q6_K", 967), ("Q4_K_M", 763)] {
+            assert!(estimated_bytes(2360 * mib, native) > seen * mib, "{native}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The models folder: results under names that hold the hash of all that went in, made aside and renamed when whole.
+
+use super::{Error, Manifest, Result, io_error};
+use crate::fingerprint;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Name of the manifest in a model's folder.
+const MANIFEST: &str = "manifest.json";
+
+/// A folder of prepared models.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The store in that folder, which is made when something is put there.
+    pub fn new(folder: PathBuf) -> Store {
+        Store { folder }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of a recipe: a readable name and twelve digits of the recipe's hash.
+    pub fn place(&self, name: &str, recipe: &impl Serialize) -> PathBuf {
+        let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' }).collect();
+        self.folder.join(format!("{}-{}", safe.trim_matches('.'), &fingerprint::of_value(recipe)[..12]))
+    }
+
+    /// What is finished at that place: its manifest, if every file that it names is there with its size.
+    pub fn finished(&self, place: &Path) -> Option<Manifest> {
+        let text = fs::read(place.join(MANIFEST)).ok()?;
+        let manifest: Manifest = serde_json::from_slice(&text).ok()?;
+        let whole = manifest.files.iter().all(|file| fs::metadata(place.join(&file.name)).is_ok_and(|m| m.len() == file.bytes));
+        whole.then_some(manifest)
+    }
+
+    /// Makes a model at `place` unless it is finished: `make` fills the folder that it is given and returns the
+    /// manifest; only then does the place come into being. Two processes do not make the same thing twice.
+    /// Returns the manifest and whether it was there already.
+    ///
+    /// # Errors
+    /// Those of `make`, and of the file system.
+    pub fn make(&self, place: &Path, make: impl FnOnce(&Path) -> Result<Manifest>) -> Result<(Manifest, bool)> {
+        let mut made = None;
+        let reused = self.make_raw(place, &|| self.finished(place).is_some(), |partial| {
+            let manifest = make(partial)?;
+            write_manifest(partial, &manifest)?;
+            made = Some(manifest);
+            Ok(())
+        })?;
+        match made.or_else(|| self.finished(place)) {
+            Some(manifest) => Ok((manifest, reused)),
+            None => Err(Error::Refused(format!("{} vanished while it was being used", place.display()))),
+        }
+    }
+
+    /// The same for a folder without manifest; `finished` tells whether it is there. Returns whether it was.
+    pub(super) fn make_raw(
+        &self, place: &Path, finished: &dyn Fn() -> bool, make: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<bool> {
+        if finished() {
+            return Ok(true);
+        }
+        fs::create_dir_all(&self.folder).map_err(io_error("make the models folder", &self.folder))?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let lock_path = self.folder.join(format!(".lock-{name}"));
+        let lock = File::create(&lock_path).map_err(io_error("make the lock file", &lock_path))?;
+        lock.lock().map_err(io_error("lock", &lock_path))?;
+        if finished() {
+            return Ok(true);
+        }
+        self.sweep();
+        let partial = self.folder.join(format!(".partial-{name}"));
+        remove(&partial)?;
+        fs::create_dir(&partial).map_err(io_error("make the folder", &partial))?;
+        let result = make(&partial);
+        if let Err(error) = result {
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
+        }
+        // What stands there under the final name is damaged, or `finished` would have said yes.
+        remove(place)?;
+        fs::rename(&partial, place).map_err(io_error("move into place", place))?;
+        sync_folder(&self.folder);
+        let _ = fs::remove_file(&lock_path);
+        Ok(false)
+    }
+
+    /// Removes what dead processes left half-made.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(key) = name.strip_prefix(".partial-") else { continue };
+            let lock_path = self.folder.join(format!(".lock-{key}"));
+            let abandoned = match File::open(&lock_path) {
+                Ok(lock) => lock.try_lock().is_ok(),
+                Err(_) => true,
+            };
+            if abandoned {
+                let _ = fs::remove_dir_all(entry.path());
+                let _ = fs::remove_file(lock_path);
+            }
+        }
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
+    let path = folder.join(MANIFEST);
+    let text = serde_json::to_vec_pretty(manifest).expect("a manifest serializes");
+    fs::write(&path, text).and_then(|()| File::open(&path)?.sync_all()).map_err(io_error("write", &path))
+}
+
+fn sync_folder(folder: &Path) {
+    // Not every file system can sync a folder; the rename is done either way.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prepare::SourceInfo;
+
+    fn store(name: &str) -> Store {
+        let folder = std::env::temp_dir().join(format!("tokometer-store-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        Store::new(folder)
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            manifest: 1, name: "m".into(), size: "1B".into(), engine: "llamacpp".into(), native: "F16".into(),
+            source: SourceInfo::default(),
+            files: vec![super::super::SourceFile { name: "model.gguf".into(), bytes: 3, sha256: String::new() }],
+            tools: Default::default(), n_params: None, weights_bytes: None, bits_per_weight: None, prompt_ids: (0, 1), bos: None,
+        }
+    }
+
+    #[test]
+    fn what_fails_leaves_nothing_that_looks_finished() {
+        let store = store("fails");
+        let place = store.place("m", &1);
+        let result = store.make(&place, |folder| {
+            fs::write(folder.join("model.gguf"), "abc").unwrap();
+            Err(Error::Refused("interrupted".into()))
+        });
+        assert!(result.is_err());
+        assert!(!place.exists());
+        assert!(store.finished(&place).is_none());
+    }
+
+    #[test]
+    fn what_is_made_is_reused_until_it_is_damaged() {
+        let store = store("reused");
+        let place = store.place("m", &2);
+        let make = |folder: &Path| {
+            fs::write(folder.join("model.gguf"), "abc").unwrap();
+            Ok(manifest())
+        };
+        assert!(!store.make(&place, make).unwrap().1);
+        assert!(store.make(&place, |_| panic!("made twice")).unwrap().1);
+        fs::write(place.join("model.gguf"), "ab").unwrap();
+        assert!(!store.make(&place, make).unwrap().1);
+    }
+
+    #[test]
+    fn the_rest_of_a_dead_process_is_swept() {
+        let store = store("swept");
+        let old = store.folder().join(".partial-old-0123");
+        fs::create_dir_all(&old).unwrap();
+        fs::write(old.join("big"), "x").unwrap();
+        store.make(&store.place("m", &3), |folder| {
+            fs::write(folder.join("model.gguf"), "abc").unwrap();
+            Ok(manifest())
+        }).unwrap();
+        assert!(!old.exists());
+    }
+}

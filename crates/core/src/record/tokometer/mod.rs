@@ -1,0 +1,205 @@
+//! Our own raw log: header, a blank line, one event per line, a closing line. See [`super::event`] for the events and
+//! [`super::writer`] for who writes them.
+//!
+//! What belongs to a launch (its memory, its warnings) stands after its repetitions, so the log is read twice: first
+//! everything but the repetitions, then these. Only the fields that are needed are taken out of the JSON, borrowed where
+//! that is possible: a log of thousands of tokens is read at the speed of the JSON parser.
+
+mod pass;
+mod scan;
+
+use super::header::{self, Header};
+use super::lines::{Lines, lines};
+use super::series::{Context, Series, Status};
+use super::{Format, Input, Result, json_reason};
+use pass::{Moved, Repetition};
+use scan::{Item, Launch, Scan};
+use std::collections::HashMap;
+
+/// See the module.
+pub struct Tokometer;
+
+/// The first key of the header; its value is [`VERSION`].
+pub(super) const KEY: &str = "tokometer-log";
+
+/// The version of the log. Events may be added without raising it.
+pub(super) const VERSION: u32 = 1;
+
+impl Format for Tokometer {
+    fn name(&self) -> &'static str {
+        "tokometer"
+    }
+
+    fn recognize(&self, head: &[u8], _: &str) -> bool {
+        head.strip_prefix(KEY.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+    }
+
+    fn read(&self, input: &Input<'_>, emit: &mut dyn FnMut(Series)) -> Result<()> {
+        let (header, body) = read_header(input)?;
+        let scan = Scan::read(input, body)?;
+        let base = base_context(input, &header, &scan)?;
+        let mut contexts = Contexts { base: &base, scan: &scan, made: HashMap::new() };
+        for item in &scan.items {
+            match item {
+                Item::Repetition(line) => {
+                    let cut = !line.terminated && !scan.closed;
+                    match serde_json::from_slice::<Repetition<'_>>(line.bytes) {
+                        Ok(repetition) => emit(
+                            contexts
+                                .measured(&repetition)
+                                .map_err(|reason| input.damaged(line.number, reason))?,
+                        ),
+                        // The run was killed while it wrote this line.
+                        Err(_) if cut => {}
+                        Err(e) => return Err(input.damaged(line.number, json_reason(&e))),
+                    }
+                }
+                Item::Failure { launch, reason } => emit(contexts.failed(*launch, reason)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The header, and the lines after the blank one that closes it.
+fn read_header<'a>(input: &Input<'a>) -> Result<(Header, Lines<'a>)> {
+    let mut body = lines(input.bytes);
+    let mut header = Header::default();
+    for line in body.by_ref() {
+        if line.bytes.is_empty() {
+            break;
+        }
+        let text = line.text().map_err(|reason| input.damaged(line.number, reason))?;
+        match header::pair(text) {
+            Some((key, value)) => header.push(key, &unescape(value)),
+            // Killed while it wrote the header.
+            None if !line.terminated => break,
+            None => return Err(input.damaged(line.number, "no `key: value` line, and the header is not closed yet")),
+        }
+    }
+    match header.number::<u32>(KEY) {
+        Some(VERSION) => Ok((header, body)),
+        _ => {
+            let found = header.get(KEY).unwrap_or("nothing").to_owned();
+            let reason = format!("version `{found}` of the raw log is unknown (this Tokometer reads {VERSION}): update it");
+            Err(input.damaged(1, reason))
+        }
+    }
+}
+
+/// What the header says for every launch.
+fn base_context(input: &Input<'_>, header: &Header, scan: &Scan<'_>) -> Result<Context> {
+    let mut base = header.context(input.name.as_ref(), "");
+    if base.engine.is_empty() {
+        // A log that was cut inside its header holds nothing that would need the engine's name.
+        if !scan.items.is_empty() {
+            return Err(input.damaged(1, "neither header (`framework`) nor file name tell the engine"));
+        }
+        return Ok(base);
+    }
+    base.status = scan.status;
+    Ok(base)
+}
+
+/// Makes the context of each launch once.
+struct Contexts<'s, 'a> {
+    base: &'s Context,
+    scan: &'s Scan<'a>,
+    made: HashMap<u32, (Context, Moved)>,
+}
+
+impl Contexts<'_, '_> {
+    fn of(&mut self, launch: u32) -> &(Context, Moved) {
+        self.made.entry(launch).or_insert_with(|| {
+            let known = self.scan.launches.get(&launch);
+            let mut context = known.map_or_else(|| self.base.clone(), |known| of_launch(self.base, known));
+            context.launch = Some(launch);
+            for code in &self.scan.warnings {
+                if !context.warnings.contains(code) {
+                    context.warnings.push(code.clone());
+                }
+            }
+            let moved = Moved {
+                weights: context.weights_bytes,
+                read: known.and_then(|known| known.loaded.as_ref()?.weights_read_bytes).or(context.weights_bytes),
+                kv_per_token: known.and_then(|known| known.loaded.as_ref()?.kv_bytes_per_token),
+            };
+            (context, moved)
+        })
+    }
+
+    /// The series of a repetition.
+    fn measured(&mut self, repetition: &Repetition<'_>) -> std::result::Result<Series, String> {
+        let (context, moved) = self.of(repetition.launch);
+        let pass = &repetition.generated;
+        let (steps, throughput_source) = pass.steps(moved)?;
+        let context = Context {
+            round: Some(repetition.round),
+            repetition: Some(repetition.repetition),
+            prompt_tokens: context.prompt_tokens.or(Some(pass.prompt_tokens)),
+            gen_tokens: context.gen_tokens.or_else(|| u32::try_from(steps.len()).ok()),
+            depth: context.depth.or(Some(pass.context_tokens)),
+            throughput_source,
+            ..context.clone()
+        };
+        Ok(Series { context, steps })
+    }
+
+    /// The series without steps that says that a launch failed.
+    fn failed(&mut self, launch: u32, reason: &str) -> Series {
+        let (context, _) = self.of(launch);
+        let context = Context { status: Status::Failed, reason: Some(reason.to_owned()), ..context.clone() };
+        Series { context, steps: Vec::new() }
+    }
+}
+
+/// The context of one launch: what was really loaded counts more than what the header planned.
+fn of_launch(base: &Context, launch: &Launch) -> Context {
+    let mut context = base.clone();
+    context.round = launch.round;
+    context.engine_version = context.engine_version.or_else(|| launch.engine_version.clone());
+    context.warmup_ms = launch.warmup_ns.map(|ns| ns as f64 / 1e6);
+    context.peak_rss_bytes = launch.resources.peak_rss_bytes;
+    context.peak_anon_bytes = launch.resources.peak_anon_bytes;
+    context.peak_device_bytes = launch.resources.peak_device_bytes;
+    context.warnings.clone_from(&launch.warnings);
+    let Some(loaded) = &launch.loaded else { return context };
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    context.native_quantize = text(&loaded.native_quantize).or(context.native_quantize);
+    context.weights_bytes = Some(loaded.weights_bytes).filter(|bytes| *bytes > 0).or(context.weights_bytes);
+    if loaded.weights_bytes > 0 && loaded.n_params > 0 {
+        let measured = 8.0 * loaded.weights_bytes as f64 / loaded.n_params as f64;
+        context.bits_per_weight = context.bits_per_weight.or(Some(measured));
+    }
+    context.device_description = loaded.device_description.clone().filter(|text| !text.is_empty());
+    context.load_ms = (loaded.load_ns > 0).then_some(loaded.load_ns as f64 / 1e6);
+    context.threads = loaded.threads;
+    context.batch = loaded.batch;
+    context.ubatch = loaded.ubatch;
+    context.flash_attn = loaded.flash_attn;
+    context.kv_type.clone_from(&loaded.kv_type);
+    context.kv_bytes = loaded.kv_bytes;
+    context
+}
+
+/// Undoes what the writer does to line ends in values.
+fn unescape(value: &str) -> String {
+    let mut plain = String::with_capacity(value.len());
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            plain.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('n') => plain.push('\n'),
+            Some('r') => plain.push('\r'),
+            Some('\\') | None => plain.push('\\'),
+            Some(other) => plain.extend(['\\', other]),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! All that the presentation shows, as one JSON value: a pure function of the analysis and its context.
+
+use super::context::ReportContext;
+use super::{figures, glance, method, rows, setting};
+use crate::analyze::Analysis;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Version of the shape of the data. A template written for another one may not find its keys.
+pub const FORMAT: u32 = 1;
+
+/// The data of `docs/presentation.json`, without images: those are known once the plots lie in place.
+///
+/// Every figure comes twice: as rounded text and as the raw value in the unit that the template prints. What is not
+/// known is null or an empty list.
+pub fn data(analysis: &Analysis, context: &ReportContext) -> Value {
+    with_images(analysis, context, &BTreeMap::new())
+}
+
+/// The same, with paths of the plots by their names.
+pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: &BTreeMap<String, String>) -> Value {
+    let (hosts, models) = (setting::hosts(analysis), setting::models(analysis));
+    json!({
+        "format": FORMAT,
+        "tokometer": env!("CARGO_PKG_VERSION"),
+        "title": context.title.clone().unwrap_or_else(|| title(&models)),
+        "models": models,
+        "hosts": hosts,
+        "measured_on": context.days(),
+        "counts": counts(analysis),
+        "answers": glance::answers(analysis),
+        "checks": glance::checks(analysis),
+        "method": method::method(analysis),
+        "machines": setting::machines(analysis, context),
+        "builds": setting::builds(analysis, context),
+        "results": rows::results(analysis),
+        "figures": figures::figures(analysis, context, images),
+        "findings": analysis.findings.iter().map(|f| json!({"text": f.text, "established": f.established})).collect::<Vec<_>>(),
+        "failures": setting::failures(analysis),
+        "warnings": setting::warnings(analysis, context),
+        "limits": method::limits(analysis, context),
+        "repeat": setting::repeat(analysis, context),
+    })
+}
+
+fn title(models: &[String]) -> String {
+    match models {
+        [] => "Inference speed".to_owned(),
+        [one] => format!("Inference speed of {one}"),
+        [one, other] => format!("Inference speed of {one} and {other}"),
+        several => format!("Inference speed of {} models", several.len()),
+    }
+}
+
+fn counts(analysis: &Analysis) -> Value {
+    let groups = &analysis.groups;
+    json!({
+        "cases": groups.len(),
+        "measured": groups.iter().filter(|group| !group.repetitions.is_empty()).count(),
+        "repetitions": groups.iter().map(|group| group.repetitions.len()).sum::<usize>(),
+        "steps": groups.iter().map(|group| group.step_ms.len()).sum::<usize>(),
+    })
+}

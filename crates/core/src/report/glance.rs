@@ -1,0 +1,117 @@
+//! At a glance: what is fastest, by how much, how sure that is, and whether the measurement can be trusted.
+
+use super::number::{count, estimate, in_words, interval, number};
+use super::section::{full_case, place, schedule, sections, workload};
+use crate::analyze::{Analysis, Estimate, Group, ratio_interval};
+use serde_json::{Value, json};
+
+/// Launches below which an interval says little about what changes from launch to launch.
+pub const FEW_LAUNCHES: usize = 3;
+/// Half an interval above this share of its mean is a wide one.
+const WIDE: f64 = 0.05;
+
+/// One answer per section that has decode speeds.
+pub fn answers(analysis: &Analysis) -> Vec<Value> {
+    sections(&analysis.groups).iter().filter_map(|section| answer(&analysis.groups, section)).collect()
+}
+
+/// A rival of the fastest case: which group, its ratio to it, and the ratio's interval.
+struct Rival {
+    group: usize,
+    ratio: f64,
+    ci: Option<(f64, f64)>,
+}
+
+fn answer(groups: &[Group], section: &[usize]) -> Option<Value> {
+    let mut order: Vec<(usize, &Estimate)> = section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
+    order.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
+    let (best, speed) = *order.first()?;
+    let rivals: Vec<Rival> = order[1..].iter().map(|(i, other)| rival(groups, best, *i, speed.mean / other.mean)).collect();
+    let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.ci.is_some_and(|(low, _)| low > 1.0)));
+    Some(json!({
+        "place": place(&groups[best].key),
+        "workload": workload(&groups[best]),
+        "case": full_case(groups, section, best),
+        "bits": groups[best].key.bits_per_weight.map(|bits| format!("{bits:.2} bits per weight")),
+        "speed": estimate(Some(speed), 1.0),
+        "cases": order.len(),
+        "sure": sure,
+        "verdict": verdict(groups, section, &rivals),
+    }))
+}
+
+fn rival(groups: &[Group], best: usize, i: usize, ratio: f64) -> Rival {
+    let samples = |group: usize| groups[group].by_launch(|repetition| repetition.decode_tok_s);
+    Rival { group: i, ratio, ci: ratio_interval(&samples(best), &samples(i), &format!("glance {best} {i}")) }
+}
+
+fn verdict(groups: &[Group], section: &[usize], rivals: &[Rival]) -> String {
+    let Some(next) = rivals.first() else {
+        return "The only case measured here.".to_owned();
+    };
+    let name = full_case(groups, section, next.group);
+    let ratio = number(next.ratio);
+    let Some(ci) = next.ci else {
+        return format!("{ratio} times as fast as the next, {name}; with a single repetition nothing says how sure that is.");
+    };
+    let interval = interval(next.ratio, ci);
+    if ci.0 <= 1.0 {
+        return format!("Not clearly faster than the next, {name}: ratio {ratio} (95% interval {interval}).");
+    }
+    let doubt = rivals.iter().find(|rival| rival.ci.is_none_or(|(low, _)| low <= 1.0));
+    let doubt = doubt.map(|r| format!(" Not established against {}.", full_case(groups, section, r.group))).unwrap_or_default();
+    format!("{ratio} times as fast as the next, {name} (95% interval {interval}).{doubt}")
+}
+
+/// What speaks for and against trusting the figures: `{"ok": bool, "text": ...}` each.
+pub fn checks(analysis: &Analysis) -> Vec<Value> {
+    let groups = &analysis.groups;
+    let measured: Vec<&Group> = groups.iter().filter(|group| !group.repetitions.is_empty()).collect();
+    let found = [failures(groups), interruptions(groups), warnings(groups), launches(&measured), spread(&measured)];
+    found.into_iter().flatten().map(|(ok, text)| json!({"ok": ok, "text": text})).collect()
+}
+
+type Check = Option<(bool, String)>;
+
+fn failures(groups: &[Group]) -> Check {
+    let failed: usize = groups.iter().map(|group| group.failures.len()).sum();
+    let text = if failed == 0 { "No launch failed.".to_owned() } else { format!("{} failed: see the list of failures.", count(failed, "launch", "launches")) };
+    (!groups.is_empty()).then_some((failed == 0, text))
+}
+
+fn interruptions(groups: &[Group]) -> Check {
+    let cut = groups.iter().filter(|group| group.interrupted).count();
+    (cut > 0).then(|| (false, format!("{} cut off before the end; what was measured until then counts.", count(cut, "case was", "cases were"))))
+}
+
+fn warnings(groups: &[Group]) -> Check {
+    let warned = groups.iter().filter(|group| !group.warnings.is_empty()).count();
+    let text = if warned == 0 {
+        "No warning about the state of the machine.".to_owned()
+    } else {
+        format!("{} of {} carry a warning: see the list of warnings.", warned, count(groups.len(), "case", "cases"))
+    };
+    (!groups.is_empty()).then_some((warned == 0, text))
+}
+
+fn launches(measured: &[&Group]) -> Check {
+    let few = measured.iter().filter(|group| schedule(group).len() < FEW_LAUNCHES).count();
+    let all = count(measured.len(), "case", "cases");
+    let text = if few == 0 {
+        format!("Every case was launched at least {FEW_LAUNCHES} times.")
+    } else {
+        format!("{few} of {all} rest on fewer than {FEW_LAUNCHES} launches: what changes from launch to launch is hardly seen.")
+    };
+    (!measured.is_empty()).then_some((few == 0, text))
+}
+
+fn spread(measured: &[&Group]) -> Check {
+    let width = |group: &Group| group.decode.as_ref().and_then(Estimate::relative_half_width).filter(|w| w.is_finite());
+    let widest = measured.iter().filter_map(|group| Some((width(group)?, *group))).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let what = in_words(widest.1.decode.as_ref()?, "tokens/s");
+    let text = format!(
+        "Widest interval of a decode speed: ±{:.1}%, {} {} on {}, {what}.",
+        widest.0 * 100.0, widest.1.engine_label(), widest.1.quantize_label(), widest.1.key.host,
+    );
+    Some((widest.0 <= WIDE, text))
+}

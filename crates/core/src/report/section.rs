@@ -1,0 +1,83 @@
+//! Which groups stand together in a table: those that may be compared, and what tells their rows apart.
+
+use super::number::count;
+use crate::analyze::{Group, GroupKey};
+
+/// Indices of the groups of each section, in the order of the analysis. Groups share a section when host, device,
+/// model, workload, threads and unit are the same: the rule of [`crate::analyze::speedups`].
+pub fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
+    let mut sections: Vec<Vec<usize>> = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        match sections.iter_mut().find(|section| together(&groups[section[0]].key, &group.key)) {
+            Some(section) => section.push(i),
+            None => sections.push(vec![i]),
+        }
+    }
+    sections
+}
+
+fn together(a: &GroupKey, b: &GroupKey) -> bool {
+    (&a.host, &a.device, &a.model, a.prompt_tokens, a.gen_tokens, a.depth, a.unit, a.threads)
+        == (&b.host, &b.device, &b.model, b.prompt_tokens, b.gen_tokens, b.depth, b.unit, b.threads)
+}
+
+/// `host · CPU · model`.
+pub fn place(key: &GroupKey) -> String {
+    format!("{} · {} · {}", key.host, key.device, key.model)
+}
+
+/// `prefill 512, decode 128 · 2 threads`; empty where nothing of it is known.
+pub fn workload(group: &Group) -> String {
+    let parts = [group.workload_label(), group.key.threads.map(|n| count(n as usize, "thread", "threads")).unwrap_or_default()];
+    parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" · ")
+}
+
+/// `llamacpp nf4 (Q4_K_M)`.
+pub fn case(group: &Group) -> String {
+    format!("{} {}", group.engine_label(), group.quantize_label())
+}
+
+/// A case with the settings that tell it apart from others of its section.
+pub fn full_case(groups: &[Group], section: &[usize], i: usize) -> String {
+    let detail = detail(groups, section, i);
+    if detail.is_empty() { case(&groups[i]) } else { format!("{}, {detail}", case(&groups[i])) }
+}
+
+type Setting = fn(&GroupKey) -> Option<String>;
+
+const SETTINGS: &[Setting] = &[
+    |key| key.engine_version.clone(),
+    |key| key.bits_per_weight.map(|bits| format!("{bits:.2} bits per weight")),
+    |key| key.batch.map(|n| format!("batch {n}")),
+    |key| key.ubatch.map(|n| format!("ubatch {n}")),
+    |key| key.flash_attn.map(|on| format!("flash attention {}", if on { "on" } else { "off" })),
+    |key| key.kv_type.as_ref().map(|kind| format!("KV cache {kind}")),
+    |key| key.weights_bytes.map(|bytes| format!("{bytes} bytes of weights")),
+];
+
+/// The settings in which rows of the same engine and quantization differ; empty for a row without twins.
+pub fn detail(groups: &[Group], section: &[usize], i: usize) -> String {
+    let twins: Vec<&GroupKey> =
+        section.iter().filter(|j| case(&groups[**j]) == case(&groups[i])).map(|j| &groups[*j].key).collect();
+    let own = &groups[i].key;
+    let differ = SETTINGS.iter().filter(|setting| twins.iter().any(|twin| setting(twin) != setting(own)));
+    differ.filter_map(|setting| setting(own)).collect::<Vec<_>>().join(", ")
+}
+
+/// Launches, and repetitions of each launch, that a group has figures of.
+pub fn schedule(group: &Group) -> Vec<usize> {
+    let launches = group.repetitions.iter().map(|r| r.launch + 1).max().unwrap_or(0);
+    let of = |launch: usize| group.repetitions.iter().filter(|r| r.launch == launch).count();
+    (0..launches).map(of).filter(|n| *n > 0).collect()
+}
+
+/// `3 × 5`, or `14 in 3 launches` where launches differ, or nothing.
+pub fn schedule_text(group: &Group) -> Option<String> {
+    let launches = schedule(group);
+    let first = launches.first()?;
+    Some(if launches.iter().all(|n| n == first) {
+        format!("{} × {first}", launches.len())
+    } else {
+        format!("{} in {} launches", launches.iter().sum::<usize>(), launches.len())
+    })
+}

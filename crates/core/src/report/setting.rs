@@ -1,0 +1,139 @@
+//! Where and with what: machines, models, versions, commands, and what went wrong.
+
+use super::context::ReportContext;
+use super::method::distinct;
+use super::number::{gigabytes, value};
+use super::section::case;
+use crate::analyze::{Analysis, Group};
+use serde_json::{Value, json};
+
+/// Characters of a reason that fit a slide.
+const LONG: usize = 400;
+
+/// One entry per host of the analysis: its devices, and what the runs say of it.
+pub fn machines(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
+    hosts(analysis).iter().map(|host| machine(analysis, context, host)).collect()
+}
+
+/// The hosts, in the order of the analysis.
+pub fn hosts(analysis: &Analysis) -> Vec<String> {
+    distinct(analysis.groups.iter().map(|group| group.key.host.clone()))
+}
+
+fn machine(analysis: &Analysis, context: &ReportContext, host: &str) -> Value {
+    let here = || analysis.groups.iter().filter(|group| group.key.host == host);
+    let devices = distinct(here().map(|group| match &group.device_description {
+        Some(words) => format!("{}: {words}", group.key.device),
+        None => group.key.device.clone(),
+    }));
+    let runs = context.runs.iter().filter(|run| run.host.as_deref() == Some(host));
+    json!({
+        "host": host,
+        "devices": devices,
+        "lines": distinct(runs.flat_map(|run| run.machine.iter().cloned())),
+        "threads": distinct(here().filter_map(|group| group.key.threads).map(|n| n.to_string())),
+    })
+}
+
+/// Models by name, in the order of the analysis.
+pub fn models(analysis: &Analysis) -> Vec<String> {
+    distinct(analysis.groups.iter().map(|group| group.key.model.clone()))
+}
+
+/// Each model as each engine really had it: native quantization, bits per weight, bytes, source.
+pub fn builds(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
+    let mut builds: Vec<Value> = Vec::new();
+    for group in &analysis.groups {
+        let build = build(group, context);
+        if !builds.contains(&build) {
+            builds.push(build);
+        }
+    }
+    builds
+}
+
+fn build(group: &Group, context: &ReportContext) -> Value {
+    let key = &group.key;
+    json!({
+        "model": key.model,
+        "size": key.size,
+        "engine": key.engine,
+        "quantize": key.quantize,
+        "native": key.native_quantize,
+        "bits": value(key.bits_per_weight),
+        "weights": gigabytes(key.weights_bytes),
+        "source": context.source(&key.model, &key.quantize),
+    })
+}
+
+/// Launches that failed, with the reason.
+pub fn failures(analysis: &Analysis) -> Vec<Value> {
+    let all = analysis.groups.iter().flat_map(|group| group.failures.iter().map(move |reason| (group, reason)));
+    all.map(|(group, reason)| json!({"case": case(group), "host": group.key.host, "reason": clipped(reason)})).collect()
+}
+
+/// The beginning of a text that may hold pages of an engine's output.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{} …", text[..end].trim_end()),
+        None => text.trim_end().to_owned(),
+    }
+}
+
+/// Warnings, each with the cases that carry it.
+pub fn warnings(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
+    let codes = distinct(analysis.groups.iter().flat_map(|group| group.warnings.iter().cloned()));
+    codes.iter().map(|code| {
+        let carriers = analysis.groups.iter().filter(|group| group.warnings.contains(code));
+        let cases = distinct(carriers.map(|group| format!("{} on {}", case(group), group.key.host)));
+        json!({"code": code, "title": code.replace('_', " "), "text": context.warning_texts.get(code), "cases": cases})
+    }).collect()
+}
+
+/// How to repeat it: commands, versions, names of the raw logs.
+pub fn repeat(analysis: &Analysis, context: &ReportContext) -> Value {
+    let mut versions = vec![("tokometer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    let of_engines = analysis.groups.iter().filter_map(|g| Some((g.key.engine.clone(), g.key.engine_version.clone()?)));
+    for version in of_engines.chain(context.runs.iter().flat_map(|run| run.versions.iter().cloned())) {
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    json!({
+        "commands": distinct(context.runs.iter().filter(|run| !run.command.is_empty()).map(|run| shell(&run.command))),
+        "versions": versions.into_iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>(),
+        "logs": distinct(analysis.groups.iter().flat_map(|group| group.uuids.iter().cloned())),
+    })
+}
+
+/// A command line that a shell reads back as it was; the program by its name alone.
+fn shell(command: &[String]) -> String {
+    let words = command.iter().enumerate().map(|(i, word)| match i {
+        0 => quoted(word.rsplit('/').next().unwrap_or(word)),
+        _ => quoted(word),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_clipped_between_characters() {
+        assert_eq!(clipped("short\n"), "short");
+        assert_eq!(clipped(&"ä".repeat(LONG + 1)), format!("{} …", "ä".repeat(LONG)));
+    }
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        let command = ["/opt/bin/tokometer", "run", "--model", "my model", "--quantize", "nf4,int8", "it's", ""];
+        let text = shell(&command.map(str::to_owned));
+        assert_eq!(text, r"tokometer run --model 'my model' --quantize nf4,int8 'it'\''s' ''");
+    }
+}

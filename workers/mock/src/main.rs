@@ -1,0 +1,180 @@
+//! The mock engine: timings that are computed, not measured, and every kind of misbehaviour on demand.
+//!
+//! Options of `load`: `prefill_us` and `decode_us` per token (defaults 100 and 1000), `growth_ns` added per token of
+//! context, `sleep_ms` real time per generation, and `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to
+//! the N-th process that counts itself in the file `fault_counter`.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+use tokometer_protocol::{
+    Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored, VERSION,
+};
+
+/// What can go wrong.
+const FAULTS: &[&str] = &["crash_in_load", "hang_in_load", "crash_in_generate", "hang", "killed", "garbage", "short", "cached", "error", "out_of_memory", "flood"];
+
+#[derive(Default)]
+struct Mock {
+    options: BTreeMap<String, String>,
+    loaded: bool,
+}
+
+fn main() -> io::Result<()> {
+    let mut mock = Mock::default();
+    for line in io::stdin().lock().lines() {
+        let call: Call = match serde_json::from_str(&line?) {
+            Ok(call) => call,
+            Err(error) => {
+                let failure = Failure { kind: FailureKind::Protocol, message: error.to_string() };
+                send(&Reply { id: 0, body: Body::Error(failure) })?;
+                continue;
+            }
+        };
+        let last = call.request == Request::Shutdown;
+        let body = match mock.perform(call.request) {
+            Ok(answer) => Body::Result(answer),
+            Err(failure) => Body::Error(failure),
+        };
+        send(&Reply { id: call.id, body })?;
+        if last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn send(reply: &Reply) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, reply)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+fn failure<T>(kind: FailureKind, message: &str) -> Result<T, Failure> {
+    Err(Failure { kind, message: message.into() })
+}
+
+impl Mock {
+    fn perform(&mut self, request: Request) -> Result<Answer, Failure> {
+        match request {
+            Request::Hello { .. } => Ok(Answer::Hello(hello())),
+            Request::Load(load) => self.load(load),
+            Request::Generate(_) | Request::Score { .. } if !self.loaded => failure(FailureKind::Protocol, "no model is loaded"),
+            Request::Generate(request) => self.generate(&request).map(Answer::Generated),
+            Request::Score { tokens } => Ok(Answer::Scored(Scored {
+                logprobs: vec![-1.0; tokens.len() - 1],
+                top_tokens: tokens[1..].to_vec(),
+                top_logprobs: vec![-1.0; tokens.len() - 1],
+            })),
+            Request::Tokenize { text, .. } => Ok(Answer::Tokens { tokens: text.bytes().map(u32::from).collect() }),
+            Request::Detokenize { tokens } => Ok(Answer::Pieces { pieces: tokens.iter().map(|t| format!("<{t}>")).collect() }),
+            Request::Quantize { .. } => failure(FailureKind::Unsupported, "the mock engine has no files"),
+            Request::Unload | Request::Shutdown => Ok(Answer::Done),
+        }
+    }
+
+    fn load(&mut self, load: Load) -> Result<Answer, Failure> {
+        self.options = load.options;
+        self.arm();
+        match self.fault() {
+            "crash_in_load" => std::process::exit(3),
+            "hang_in_load" => std::thread::sleep(Duration::from_secs(3600)),
+            "out_of_memory" => return failure(FailureKind::OutOfMemory, "cannot allocate 1 TB"),
+            fault if !fault.is_empty() && !FAULTS.contains(&fault) => {
+                return failure(FailureKind::Unsupported, &format!("there is no fault {fault:?}"));
+            }
+            _ => (),
+        }
+        self.loaded = true;
+        let native = load.quantize.unwrap_or_else(|| "mock-8".into());
+        let bits: u64 = native.rsplit('-').next().and_then(|bits| bits.parse().ok()).unwrap_or(8);
+        Ok(Answer::Loaded(Box::new(Loaded {
+            load_ns: 5_000_000,
+            device: "CPU".into(),
+            native_quantize: native,
+            weights_bytes: bits * 125_000_000,
+            n_params: 1_000_000_000,
+            kv_bytes: Some(u64::from(load.ctx_tokens) * 1000),
+            kv_bytes_per_token: Some(1000),
+            kv_type: Some("f16".into()),
+            ctx_tokens: load.ctx_tokens,
+            threads: load.threads,
+            vocab_size: 1000,
+            ..Loaded::default()
+        })))
+    }
+
+    /// Disarms the fault in all but the launch that it is meant for.
+    fn arm(&mut self) {
+        let (Some(wanted), Some(counter)) = (self.options.get("fault_launch"), self.options.get("fault_counter")) else { return };
+        let count = std::fs::read_to_string(counter).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0) + 1;
+        let _ = std::fs::write(counter, count.to_string());
+        if *wanted != count.to_string() {
+            self.options.remove("fault");
+        }
+    }
+
+    fn fault(&self) -> &str {
+        self.options.get("fault").map_or("", String::as_str)
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    fn generate(&self, request: &Generate) -> Result<Generated, Failure> {
+        std::thread::sleep(Duration::from_millis(self.number("sleep_ms", 0)));
+        let mut n = request.gen_tokens;
+        let mut prompt_tokens = request.prompt.len() as u32;
+        match self.fault() {
+            "crash_in_generate" => {
+                eprintln!("mock: about to crash");
+                std::process::abort();
+            }
+            "hang" => std::thread::sleep(Duration::from_secs(3600)),
+            "killed" => {
+                let _ = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
+                std::thread::sleep(Duration::from_secs(5));
+            }
+            "garbage" => println!("Segmentation fault (not really)"),
+            "short" => n -= 1,
+            "cached" => prompt_tokens = 1,
+            "error" => return failure(FailureKind::Engine, "the engine is out of order"),
+            "flood" => (0..5000).for_each(|i| eprintln!("mock: line {i}")),
+            _ => (),
+        }
+        let prefill = self.number("prefill_us", 100) * 1000 * request.prompt.len() as u64;
+        let (decode, growth) = (self.number("decode_us", 1000) * 1000, self.number("growth_ns", 0));
+        let before = (request.context.len() + request.prompt.len()) as u64;
+        let mut now = prefill;
+        let done_ns: Vec<u64> = (0..u64::from(n))
+            .map(|i| {
+                now += if i == 0 { 0 } else { decode + growth * (before + i) };
+                now
+            })
+            .collect();
+        Ok(Generated {
+            prompt_tokens,
+            context_tokens: request.context.len() as u32,
+            tokens: (0..n).collect(),
+            enqueued_ns: done_ns.iter().map(|ns| ns - 1000.min(*ns)).collect(),
+            pieces: (0..n).map(|i| format!(" {i}")).collect(),
+            done_ns,
+            ..Generated::default()
+        })
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: VERSION,
+        engine: "mock".into(),
+        engine_version: "1".into(),
+        worker_version: env!("CARGO_PKG_VERSION").into(),
+        build: BTreeMap::new(),
+        devices: vec![Device { name: "CPU".into(), description: "mock processor".into(), kind: "cpu".into(), memory_bytes: None }],
+        methods: ["load", "generate", "score", "tokenize", "detokenize", "unload"].map(String::from).to_vec(),
+        quantizations: ["mock-4", "mock-8", "mock-16"].map(String::from).to_vec(),
+    }
+}

@@ -1,0 +1,130 @@
+"""Vector lanes of the host's CPU, and the few nodes with which kernels use them.
+
+tinygrad's own loads on a CPU are at most four floats wide and one byte narrow. The nodes made here load, convert and
+look up a whole vector at once, written as Clang's portable vector types, so that no instruction set is named. All the
+rest of a kernel is ordinary tinygrad; Clang joins the lanes again.
+"""
+
+import functools
+import platform
+
+from tinygrad import UOp, dtypes
+from tinygrad.uop.ops import Ops
+
+_C_NAMES = {
+    "float32": (dtypes.float32, "float"), "float16": (dtypes.float16, "__fp16"),
+    "bfloat16": (dtypes.uint16, "unsigned_short"), "int8": (dtypes.int8, "signed_char"),
+    "uint8": (dtypes.uint8, "unsigned_char"), "nibbles": (dtypes.uint8, "unsigned_char"),
+}
+#: What a part of a format is stored as.
+STORED = {name: dtype for name, (dtype, _) in _C_NAMES.items()}
+
+
+@functools.cache
+def width() -> int:
+    """Floats in one vector register of this CPU: 16 with AVX-512, 8 with AVX2, else 4."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return 4
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            flags = next((line.split() for line in f if line.startswith("flags")), [])
+    except OSError:
+        return 8
+    return 16 if "avx512f" in flags else 8 if "avx2" in flags else 4
+
+
+def rows_at_once() -> int:
+    """Rows whose sums stay in registers: two vectors each, beside the vectors that are being multiplied."""
+    return 4 if width() == 8 else 8
+
+
+def custom(dtype, text: str, *sources: UOp) -> UOp:
+    """A node that is rendered as `text`; `{0}`, `{1}` stand for the sources."""
+    return UOp(Ops.CUSTOM, dtype, sources, text)
+
+
+def load(buffer: UOp, offset: UOp, stored: str, lanes: int) -> UOp:
+    """`lanes` numbers from `offset` on, as floats."""
+    dtype, name = _C_NAMES[stored]
+    raw = custom(dtype.vec(lanes), f"(*(({name}{lanes}*)({{0}})))", buffer.index(offset, ptr=True))
+    if stored == "float32":
+        return raw
+    if stored == "bfloat16":
+        wide = to_int(raw, lanes)
+        return custom(dtypes.float.vec(lanes), f"__builtin_bit_cast(float{lanes}, {{0}}<<16)", wide)
+    return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", raw)
+
+
+def load_bytes(buffer: UOp, offset: UOp, lanes: int) -> UOp:
+    """`lanes` unsigned bytes from `offset` on, as ints."""
+    return to_int(custom(dtypes.uint8.vec(lanes), f"(*((unsigned_char{lanes}*)({{0}})))",
+                         buffer.index(offset, ptr=True)), lanes)
+
+
+def to_int(vector: UOp, lanes: int) -> UOp:
+    """Every lane as an int."""
+    return custom(dtypes.int.vec(lanes), f"__builtin_convertvector({{0}}, int{lanes})", vector)
+
+
+def alu(text: str, *sources: UOp) -> UOp:
+    """Arithmetic on whole vectors, such as `{0}*{1}`; the type is that of the first source."""
+    return custom(sources[0].dtype, text, *sources)
+
+
+def to_float(vector: UOp, lanes: int) -> UOp:
+    """Every lane as a float."""
+    return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", vector)
+
+
+def select(mask: UOp, yes: UOp, no: UOp, lanes: int) -> UOp:
+    """The lanes of `yes` where the int lanes of `mask` are all ones, those of `no` where they are 0."""
+    yes_bits, no_bits = (f"__builtin_bit_cast(int{lanes}, {{{i}}})" for i in range(2))
+    text = f"__builtin_bit_cast(float{lanes}, (({yes_bits}&{{2}})|({no_bits}&~{{2}})))"
+    return custom(dtypes.float.vec(lanes), text, yes, no, mask)
+
+
+def exp(vector: UOp, lanes: int) -> UOp:
+    """e to the power of every lane, for lanes <= 0; below 2^-126 it is 2^-126.
+
+    The exponent is split into a whole part, which is added to the bits of the result, and a rest within +-1/2, for
+    which the Taylor series of 2^x to the 6th power is exact to 2e-7.
+    """
+    power = alu("({0}*1.44269504f)", vector)
+    small = custom(dtypes.int.vec(lanes), "({0}<-126.0f)", power)
+    power = select(small, alu("({0}*0.0f-126.0f)", power), power, lanes)
+    shifted = alu("({0}+12582912.0f)", power)  # 1.5 * 2^23: what is behind the point falls off
+    rest = alu("({0}-({1}-12582912.0f))", power, shifted)
+    value = alu("({0}*0.000154035f+0.00133336f)", rest)
+    for factor in ("0.00961813f", "0.0555041f", "0.240227f", "0.693147f", "1.0f"):
+        value = alu("({0}*{1}+" + factor + ")", value, rest)
+    bits = f"__builtin_bit_cast(int{lanes}, {{0}})+(__builtin_bit_cast(int{lanes}, {{1}})<<23)"
+    return alu(f"__builtin_bit_cast(float{lanes}, ({bits}))", value, shifted)
+
+
+def count_up(start: UOp, lanes: int) -> UOp:
+    """Ints from `start` on."""
+    steps = ",".join(str(i) for i in range(lanes))
+    return custom(dtypes.int.vec(lanes), f"((int{lanes}){{{{{steps}}}}}+{{0}})", start.cast(dtypes.int))
+
+
+class Table:
+    """A table of 16 floats held in registers. A look-up is one permutation per 16 lanes where the CPU has it."""
+
+    def __init__(self, buffer: UOp, lanes: int):
+        self._lanes = lanes
+        step = 16 if lanes == 16 else 8
+        self._halves = [load(buffer, UOp.const(dtypes.weakint, at), "float32", step) for at in range(0, 16, step)]
+
+    def look_up(self, index: UOp) -> UOp:
+        """The table's entries at the lanes of `index`, each 0..=15."""
+        lanes, dtype = self._lanes, dtypes.float.vec(self._lanes)
+
+        def permute(table: UOp, at: UOp) -> UOp:
+            return custom(dtype, f"(float{lanes}){{{{" + ",".join(f"{{0}}[{{1}}[{i}]]" for i in range(lanes)) + "}}", table, at)
+
+        if len(self._halves) == 1:
+            return permute(self._halves[0], index)
+        within = alu("{0}&7", index)
+        low, high = (permute(half, within) for half in self._halves)
+        mask = alu("(0-({0}>>3))", index)
+        return select(mask, high, low, lanes)

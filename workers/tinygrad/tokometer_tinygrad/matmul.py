@@ -1,0 +1,142 @@
+"""Matrix products on the CPU: kernels that read packed weights once and dequantize them in registers.
+
+Each kernel is one tinygrad program. Threads split the blocks of rows; inside, one vector of codes is loaded, converted
+and scaled, and multiplied into the sums of up to eight rows of `x`. The dequantized weights never reach memory.
+"""
+
+import math
+
+from tinygrad import Tensor, UOp, dtypes
+from tinygrad.renderer import Estimates
+from tinygrad.uop.ops import AxisType, KernelInfo, Ops
+
+from . import lanes as vec
+from .packed import Packed
+
+
+def lanes_per_block() -> int:
+    """Rows in one block: two vectors, enough independent sums to hide an addition's latency."""
+    return 2 * vec.width()
+
+
+def matmul(x: Tensor, w: Packed, residual: Tensor | None = None) -> Tensor:
+    """`x @ w.T (+ residual)` for x [n, cols] in float32: [n, padded rows] in float32."""
+    n = x.shape[0]
+    out = Tensor.empty(n, w.padded_rows, dtype=dtypes.float32, device=x.device)
+    inputs = [x, w.codes, *w.parts.values()]
+    if w.format.table:
+        inputs.append(table_of(w))
+    if residual is not None:
+        inputs.append(residual)
+    return out.custom_kernel(*inputs, fxn=lambda *p: _kernel(w, n, residual is not None, *p))[0]
+
+
+_tables: dict = {}
+
+
+def table_of(w: Packed) -> Tensor:
+    """The look-up table of the format as a tensor on the matrix's device; made once."""
+    key = (w.format.table, w.codes.device)
+    if key not in _tables:
+        _tables[key] = Tensor(list(w.format.table), dtype=dtypes.float32, device=w.codes.device).realize()
+    return _tables[key]
+
+
+def _kernel(w: Packed, n: int, with_residual: bool, out: UOp, x: UOp, codes: UOp, *rest: UOp) -> UOp:
+    names = list(w.parts)
+    parts = dict(zip(names, (r.flatten() for r in rest)))
+    table = vec.Table(rest[len(names)].flatten(), vec.width()) if w.format.table else None
+    residual = rest[-1].flatten() if with_residual else None
+    lanes, step = w.lanes, vec.width()
+    at_once = math.gcd(n, vec.rows_at_once())
+    thread = UOp.range(w.threads, 0, AxisType.THREAD)
+    within = UOp.range(w.blocks // w.threads, 1)
+    block = thread * (w.blocks // w.threads) + within
+    group = UOp.range(n // at_once, 2)
+    loops = _column_loops(w)
+    stores = []
+    for first in range(0, lanes, step):
+        weights = _weights(w, codes.flatten(), parts, table, block, first, loops)
+        row_scale = _row_scale(w, parts, block, first)
+        for i in range(at_once):
+            row = group * at_once + i
+            for lane in range(step):
+                total = None
+                for offset, weight in enumerate(weights):
+                    term = weight.gep(lane) * x[row, _column(w, loops) + offset]
+                    total = term if total is None else total + term
+                total = total.reduce(*loops, arg=Ops.ADD)
+                if row_scale is not None:
+                    total = total * row_scale.gep(lane)
+                place = row * w.padded_rows + block * lanes + (first + lane)
+                if residual is not None:
+                    total = total + residual[place]
+                stores.append(out.flatten().index(place, ptr=True).store(total))
+    ends = [within, group, thread]
+    return UOp.group(*stores).end(*ends).sink(arg=_info(w, n, with_residual), tag=1)
+
+
+def _column_loops(w: Packed) -> list:
+    """Nested loops over the columns, one level per group size; the innermost counts stored elements."""
+    sizes = [w.cols, *w.format.groups, w.format.per_byte]
+    return [UOp.range(outer // inner, 3 + i, AxisType.REDUCE) for i, (outer, inner) in enumerate(zip(sizes, sizes[1:]))]
+
+
+def _stored(w: Packed, loops: list, upto: int) -> UOp:
+    """The index that the first `upto` loops count together."""
+    sizes = [w.cols, *w.format.groups, w.format.per_byte]
+    index = loops[0]
+    for i in range(1, upto):
+        index = index * (sizes[i] // sizes[i + 1]) + loops[i]
+    return index
+
+
+def _column(w: Packed, loops: list) -> UOp:
+    """The column of the first code in the stored element that the loops stand at."""
+    return _stored(w, loops, len(loops)) * w.format.per_byte
+
+
+def _weights(w: Packed, codes: UOp, parts: dict, table, block: UOp, first: int, loops: list) -> list:
+    """Vectors of weights of the columns in one stored element, for the lanes from `first` on."""
+    step, fmt = vec.width(), w.format
+    elements = w.cols // fmt.per_byte
+    offset = (block * elements + _stored(w, loops, len(loops))) * w.lanes + first
+    if fmt.codes != "nibbles":
+        values = [vec.load(codes, offset, fmt.codes, step)]
+    else:
+        both = vec.load_bytes(codes, offset, step)
+        values = [vec.alu(text, both) for text in ("({0}&15)", "({0}>>4)")]
+        values = [table.look_up(v) if table else vec.to_float(v, step) for v in values]
+    scale = _product(w, fmt.scales, parts, block, first, loops)
+    low = _product(w, fmt.mins, parts, block, first, loops)
+    if scale is not None and low is not None:
+        return [vec.alu("({0}*{1}-{2})", v, scale, low) for v in values]
+    return values if scale is None else [vec.alu("({0}*{1})", v, scale) for v in values]
+
+
+def _product(w: Packed, wanted: tuple, parts: dict, block: UOp, first: int, loops: list):
+    """The product of grouped parts at the place where the loops stand, or None if there are none."""
+    product = None
+    for part in wanted:
+        if part.group == 0:
+            continue
+        index = _stored(w, loops, 1 + w.format.groups.index(part.group))
+        offset = (block * (w.cols // part.group) + index) * w.lanes + first
+        scale = vec.load(parts[part.name], offset, part.dtype, vec.width())
+        product = scale if product is None else vec.alu("({0}*{1})", product, scale)
+    return product
+
+
+def _row_scale(w: Packed, parts: dict, block: UOp, first: int):
+    """The scale of whole rows, for after the sums."""
+    for part in w.format.scales:
+        if part.group == 0:
+            return vec.load(parts[part.name], block * w.lanes + first, part.dtype, vec.width())
+    return None
+
+
+def _info(w: Packed, n: int, with_residual: bool) -> KernelInfo:
+    results = n * w.padded_rows * 4
+    moved = w.nbytes + n * w.cols * 4 + results * (2 if with_residual else 1)
+    name = f"matmul_{w.format.name}_{n}_{w.padded_rows}_{w.cols}{'_add' if with_residual else ''}"
+    return KernelInfo(name=name, estimates=Estimates(2 * n * w.padded_rows * w.cols, moved, moved))

@@ -1,0 +1,181 @@
+//! `cargo xtask test`: sets up, builds and runs every test there is: Rust, documentation examples, Python workers.
+
+use crate::args::Args;
+use crate::build::{self, SCOPE};
+use crate::python::{self, Environment};
+use crate::setup::{self, Engines};
+use crate::shell::{Cmd, on_path, say};
+use crate::paths;
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::IsTerminal;
+use std::ops::AddAssign;
+use std::path::Path;
+use std::time::Instant;
+
+/// Python code with tests: its folder, and the engine's environment that they need.
+const PYTHON: &[(&str, Option<&str>)] = &[("workers/python-protocol", None), ("workers/tinygrad", Some("tinygrad"))];
+
+/// What ran.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.passed)?;
+        match self.skipped {
+            0 => Ok(()),
+            n => write!(f, " ({n} skipped)"),
+        }
+    }
+}
+
+/// The command.
+pub fn main(args: Args) -> Result<()> {
+    args.end()?;
+    let start = Instant::now();
+    let toolchain = setup::toolchain(true)?;
+    setup::engines(Engines::Require)?;
+    build::build(&toolchain)?;
+    let rust = rust(&toolchain.env)?;
+    say("test", "examples in the documentation");
+    let examples = counts(&cargo(&toolchain.env).arg("test").args(SCOPE).arg("--doc").tee()?);
+    let mut python = Counts::default();
+    for (folder, engine) in PYTHON {
+        python += python_tests(&paths::root().join(folder), *engine)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    say("test", format!("passed: {rust} Rust tests, {examples} documentation examples, {python} Python tests, in {seconds:.0} s"));
+    Ok(())
+}
+
+/// Unit and integration tests, by nextest where it is installed. Compiled in the open first, then run and counted.
+fn rust(env: &[(OsString, OsString)]) -> Result<Counts> {
+    let nextest = on_path(&format!("cargo-nextest{}", std::env::consts::EXE_SUFFIX)).is_some();
+    let (verb, targets): (&[&str], &[&str]) = match nextest {
+        true => (&["nextest", "run"], &[]),
+        false => (&["test"], &["--lib", "--bins", "--tests"]),
+    };
+    say("test", format!("Rust tests by {}", if nextest { "cargo-nextest" } else { "cargo test" }));
+    Cmd::cargo().args(verb).args(SCOPE).args(targets).arg("--no-run").envs(env).run()?;
+    let text = cargo(env).args(verb).args(SCOPE).args(targets).hint("The failing tests stand above.").tee()?;
+    let counts = counts(&text);
+    if counts.passed == 0 {
+        bail!("not a single Rust test ran, or the runner reports in an unknown form");
+    }
+    Ok(counts)
+}
+
+/// Cargo for a run whose output passes through us: colours as the terminal would have them.
+fn cargo(env: &[(OsString, OsString)]) -> Cmd {
+    let cmd = Cmd::cargo().envs(env);
+    match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => cmd.env("CARGO_TERM_COLOR", "always"),
+        false => cmd,
+    }
+}
+
+/// The tests of a Python folder; skipped, with a word, where they or their environment are absent.
+fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
+    let shown = paths::short(folder);
+    let tests = folder.join("tests");
+    let files = std::fs::read_dir(&tests).into_iter().flatten().flatten();
+    let has_tests = files.map(|file| file.file_name().to_string_lossy().into_owned()).any(|name| name.starts_with("test_"));
+    if !has_tests {
+        return Ok(Counts::default());
+    }
+    let program = match engine {
+        None => python::require(&format!("testing {shown}"))?.program,
+        Some(name) => Environment::named(name).python(),
+    };
+    if engine.is_some() && !program.is_file() {
+        say("test", format!("{shown} is left out: its Python environment is not set up"));
+        return Ok(Counts::default());
+    }
+    say("test", format!("Python tests in {shown}"));
+    let path = std::env::join_paths([folder, &paths::root().join("workers").join("python-protocol")])?;
+    let text = Cmd::new(program)
+        .args(["-m", "unittest", "discover", "-s", "tests"])
+        .dir(folder)
+        .env("PYTHONPATH", path)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .hint("The failing tests stand above.")
+        .tee()?;
+    Ok(python_counts(&text))
+}
+
+/// Adds up the summaries of `cargo test` (`test result: ok. 3 passed; ...`) and nextest (`Summary [ 1.2s] 3 tests run: 3 passed, ...`).
+fn counts(text: &str) -> Counts {
+    let mut all = Counts::default();
+    for line in text.lines().map(without_colour) {
+        let summary = line.trim_start();
+        if !summary.starts_with("test result:") && !summary.starts_with("Summary [") {
+            continue;
+        }
+        let words: Vec<&str> = summary.split_whitespace().map(|word| word.trim_end_matches([',', ';', '.'])).collect();
+        for pair in words.windows(2) {
+            let Ok(n) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => all.passed += n,
+                "failed" => all.failed += n,
+                "skipped" | "ignored" => all.skipped += n,
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+/// Reads `Ran 12 tests in 0.5s` and `OK (skipped=1)`.
+fn python_counts(text: &str) -> Counts {
+    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
+    let ran = text.lines().filter_map(|line| line.strip_prefix("Ran ")).map(number).sum::<u64>();
+    let skipped = text.lines().filter(|line| line.starts_with("OK ")).filter_map(|line| line.split_once("skipped="));
+    let skipped = skipped.map(|(_, rest)| number(rest)).sum::<u64>();
+    Counts { passed: ran.saturating_sub(skipped), failed: 0, skipped }
+}
+
+fn without_colour(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => while letters.next().is_some_and(|code| !code.is_ascii_alphabetic()) {},
+            _ => plain.push(letter),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_both_runners_are_added_up() {
+        let cargo = "running 2 tests\ntest result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+                     test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s\n";
+        assert_eq!(counts(cargo), Counts { passed: 15, failed: 0, skipped: 1 });
+        let nextest = "\u{1b}[32;1m     Summary\u{1b}[0m [   3.421s] \u{1b}[1m312\u{1b}[0m tests run: \u{1b}[1m312\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m (2 slow), \u{1b}[1m4\u{1b}[0m skipped\n";
+        assert_eq!(counts(nextest), Counts { passed: 312, failed: 0, skipped: 4 });
+    }
+
+    #[test]
+    fn python_summaries_are_read() {
+        assert_eq!(python_counts("..s\nRan 12 tests in 0.5s\n\nOK (skipped=1)\n"), Counts { passed: 11, failed: 0, skipped: 1 });
+        assert_eq!(python_counts("Ran 1 test in 0.5s\n\nOK\n"), Counts { passed: 1, failed: 0, skipped: 0 });
+    }
+}
