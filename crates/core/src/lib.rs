@@ -2,6 +2,7 @@
 //!
 //! Nothing in this crate prints or exits; long work reports through [`progress::Progress`].
 
+pub mod clock;
 pub mod disk;
 pub mod fingerprint;
 pub mod machine;

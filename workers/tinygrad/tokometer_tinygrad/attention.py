@@ -119,12 +119,12 @@ class Attention:
         def raised(loop: UOp, highest: UOp) -> UOp:
             value, mask = visible(loop)
             power = vec.exp(vec.alu("({0}-{1})", value, highest), step)
-            return vec.select(mask, power, vec.alu("({0}*0.0f)", power), step)
+            return vec.select(mask, power, vec.constant(0.0, step), step)
 
         blocks = self._blocks(start, step)
         first, second = (UOp.range(blocks, i, AxisType.REDUCE) for i in (2, 3))
         value, mask = visible(first)
-        value = vec.select(mask, value, vec.custom(value.dtype, f"({{0}}*0.0f+{_MASKED:.1f}f)", value), step)
+        value = vec.select(mask, value, vec.constant(_MASKED, step), step)
         highest = _across([value.gep(i).reduce(first, arg=Ops.MAX) for i in range(step)], Ops.MAX)
         power = raised(second, highest)
         total = _across([power.gep(i).reduce(second, arg=Ops.ADD) for i in range(step)], Ops.ADD)

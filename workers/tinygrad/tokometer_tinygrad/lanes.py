@@ -76,6 +76,11 @@ def to_float(vector: UOp, lanes: int) -> UOp:
     return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", vector)
 
 
+def constant(value: float, lanes: int) -> UOp:
+    """The same float in every lane."""
+    return custom(dtypes.float.vec(lanes), f"((float{lanes}){{{{}}}}+({value:.1f}f))")
+
+
 def select(mask: UOp, yes: UOp, no: UOp, lanes: int) -> UOp:
     """The lanes of `yes` where the int lanes of `mask` are all ones, those of `no` where they are 0."""
     yes_bits, no_bits = (f"__builtin_bit_cast(int{lanes}, {{{i}}})" for i in range(2))
@@ -91,7 +96,7 @@ def exp(vector: UOp, lanes: int) -> UOp:
     """
     power = alu("({0}*1.44269504f)", vector)
     small = custom(dtypes.int.vec(lanes), "({0}<-126.0f)", power)
-    power = select(small, alu("({0}*0.0f-126.0f)", power), power, lanes)
+    power = select(small, constant(-126.0, lanes), power, lanes)
     shifted = alu("({0}+12582912.0f)", power)  # 1.5 * 2^23: what is behind the point falls off
     rest = alu("({0}-({1}-12582912.0f))", power, shifted)
     value = alu("({0}*0.000154035f+0.00133336f)", rest)

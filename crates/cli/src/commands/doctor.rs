@@ -70,7 +70,7 @@ fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
 
 fn presentation(session: &Session<'_>) {
     let terminal = session.terminal;
-    match tokometer_typst::available() {
+    match tokometer_typst::AVAILABLE {
         true => terminal.line(&format!("{:<10} {} built in", "typst", terminal.paint(Style::Green, "ok"))),
         false => terminal.line(&format!("{:<10} left out of this build: `present` writes presentation.typ but no PDF; build with the feature `typst`", "typst")),
     }

@@ -192,13 +192,13 @@ impl Mutator {
                 2 => {
                     let piece = bytes[at..end].to_vec();
                     let to = self.below(bytes.len());
-                    bytes.splice(to..to, piece);
+                    drop(bytes.splice(to..to, piece));
                 }
                 3 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
                 _ => {
                     let odd = ODD[self.below(ODD.len())];
                     let end = (at + self.below(4)).min(bytes.len());
-                    bytes.splice(at..end, odd.iter().copied());
+                    drop(bytes.splice(at..end, odd.iter().copied()));
                 }
             }
         }

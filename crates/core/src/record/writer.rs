@@ -41,18 +41,17 @@ impl LogWriter {
     pub fn create(folder: &Path, name: &FileName, header: &[(String, String)]) -> Result<LogWriter> {
         let finished = folder.join(name.to_string());
         let text = header_text(&finished, header)?;
-        let failed = |path: &Path, cause| write_error(path, cause);
-        fs::create_dir_all(folder).map_err(|cause| failed(folder, cause))?;
+        fs::create_dir_all(folder).map_err(|cause| write_error(folder, cause))?;
         let mut partial = OsString::from(&finished);
         partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
-        if finished.try_exists().map_err(|cause| failed(&finished, cause))? {
+        if finished.try_exists().map_err(|cause| write_error(&finished, cause))? {
             return Err(Error::Exists { path: finished });
         }
         let file = match OpenOptions::new().append(true).create_new(true).open(&partial) {
             Ok(file) => file,
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => return Err(Error::Exists { path: partial }),
-            Err(cause) => return Err(failed(&partial, cause)),
+            Err(cause) => return Err(write_error(&partial, cause)),
         };
         lock(&file);
         let mut log = LogWriter {
@@ -66,7 +65,7 @@ impl LogWriter {
             line: text.into_bytes(),
         };
         log.write_line()?;
-        sync_folder(folder).map_err(|cause| failed(folder, cause))?;
+        sync_folder(folder).map_err(|cause| write_error(folder, cause))?;
         Ok(log)
     }
 

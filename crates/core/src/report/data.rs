@@ -20,6 +20,7 @@ pub fn data(analysis: &Analysis, context: &ReportContext) -> Value {
 /// The same, with paths of the plots by their names.
 pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: &BTreeMap<String, String>) -> Value {
     let (hosts, models) = (setting::hosts(analysis), setting::models(analysis));
+    let (common_place, answers) = glance::answers(analysis);
     json!({
         "format": FORMAT,
         "tokometer": env!("CARGO_PKG_VERSION"),
@@ -28,7 +29,8 @@ pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: 
         "hosts": hosts,
         "measured_on": context.days(),
         "counts": counts(analysis),
-        "answers": glance::answers(analysis),
+        "common_place": common_place,
+        "answers": answers,
         "checks": glance::checks(analysis),
         "method": method::method(analysis),
         "machines": setting::machines(analysis, context),

@@ -1,7 +1,7 @@
 //! At a glance: what is fastest, by how much, how sure that is, and whether the measurement can be trusted.
 
 use super::number::{count, estimate, in_words, interval, number};
-use super::section::{full_case, place, schedule, sections, workload};
+use super::section::{full_case, place, places, schedule, sections, workload};
 use crate::analyze::{Analysis, Estimate, Group, ratio_interval};
 use serde_json::{Value, json};
 
@@ -10,9 +10,14 @@ pub const FEW_LAUNCHES: usize = 3;
 /// Half an interval above this share of its mean is a wide one.
 const WIDE: f64 = 0.05;
 
-/// One answer per section that has decode speeds.
-pub fn answers(analysis: &Analysis) -> Vec<Value> {
-    sections(&analysis.groups).iter().filter_map(|section| answer(&analysis.groups, section)).collect()
+/// What all answers have in common, and one answer per section that has decode speeds.
+pub fn answers(analysis: &Analysis) -> (String, Vec<Value>) {
+    let groups = &analysis.groups;
+    let mut sections = sections(groups);
+    sections.retain(|section| section.iter().any(|i| groups[*i].decode.is_some()));
+    let (common, own) = places(groups, &sections);
+    let answers = sections.iter().zip(own).filter_map(|(section, own)| answer(groups, section, &own));
+    (common, answers.collect())
 }
 
 /// A rival of the fastest case: which group, its ratio to it, and the ratio's interval.
@@ -22,7 +27,7 @@ struct Rival {
     ci: Option<(f64, f64)>,
 }
 
-fn answer(groups: &[Group], section: &[usize]) -> Option<Value> {
+fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Value> {
     let mut order: Vec<(usize, &Estimate)> = section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
     order.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
     let (best, speed) = *order.first()?;
@@ -30,6 +35,7 @@ fn answer(groups: &[Group], section: &[usize]) -> Option<Value> {
     let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.ci.is_some_and(|(low, _)| low > 1.0)));
     Some(json!({
         "place": place(&groups[best].key),
+        "short_place": short_place,
         "workload": workload(&groups[best]),
         "case": full_case(groups, section, best),
         "bits": groups[best].key.bits_per_weight.map(|bits| format!("{bits:.2} bits per weight")),

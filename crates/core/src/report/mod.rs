@@ -6,6 +6,7 @@
 mod context;
 mod data;
 mod figures;
+mod gather;
 mod files;
 mod glance;
 mod method;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use context::{ModelSource, ReportContext, RunInfo};
 pub use data::{FORMAT, data};
+pub use gather::gather;
 pub use files::{Presented, present};
 
 use std::io;

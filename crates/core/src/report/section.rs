@@ -32,6 +32,22 @@ pub fn workload(group: &Group) -> String {
     parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" · ")
 }
 
+/// What all sections have in common (host, device, model, workload), and for each what it has of its own.
+pub fn places(groups: &[Group], sections: &[Vec<usize>]) -> (String, Vec<String>) {
+    let parts = |section: &Vec<usize>| {
+        let group = &groups[section[0]];
+        [group.key.host.clone(), group.key.device.clone(), group.key.model.clone(), workload(group)]
+    };
+    let all: Vec<[String; 4]> = sections.iter().map(parts).collect();
+    let shared = |part: usize| all.windows(2).all(|pair| pair[0][part] == pair[1][part]);
+    let joined = |place: &[String; 4], want: bool| {
+        let some = place.iter().enumerate().filter(|(part, text)| shared(*part) == want && !text.is_empty());
+        some.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" · ")
+    };
+    let common = all.first().map(|place| joined(place, true)).unwrap_or_default();
+    (common, all.iter().map(|place| joined(place, false)).collect())
+}
+
 /// `llamacpp nf4 (Q4_K_M)`.
 pub fn case(group: &Group) -> String {
     format!("{} {}", group.engine_label(), group.quantize_label())
@@ -80,4 +96,36 @@ pub fn schedule_text(group: &Group) -> Option<String> {
     } else {
         format!("{} in {} launches", launches.iter().sum::<usize>(), launches.len())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::analyze;
+    use crate::record::{Context, Series};
+
+    fn series(host: &str, batch: u32, prompt: u32) -> Series {
+        let text = |text: &str| Some(text.to_owned());
+        let context = Context {
+            engine: "llamacpp".into(), hostname: text(host), device: text("CPU"), model: text("m"), quantize: text("nf4"),
+            batch: Some(batch), prompt_tokens: Some(prompt), threads: Some(1), ..Context::default()
+        };
+        Series { context, steps: Vec::new() }
+    }
+
+    #[test]
+    fn rows_of_one_section_are_told_apart_by_what_differs() {
+        let groups = analyze(&[series("a", 512, 10), series("a", 2048, 10)]).groups;
+        assert_eq!(sections(&groups), [[0, 1]]);
+        assert_eq!(full_case(&groups, &[0, 1], 0), "llamacpp nf4, batch 512");
+        assert_eq!(detail(&groups, &[0], 0), "");
+    }
+
+    #[test]
+    fn a_short_place_names_only_what_varies() {
+        let groups = analyze(&[series("a", 1, 10), series("b", 1, 10)]).groups;
+        let (common, own) = places(&groups, &sections(&groups));
+        assert_eq!(common, "CPU · m · prefill 10 · 1 thread");
+        assert_eq!(own, ["a", "b"]);
+    }
 }

@@ -170,6 +170,7 @@ fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event)
         put("engine_version", Some(hello.engine_version.clone()));
         put("device", Some(device_label(case, &hello.devices)));
     }
+    put("started_utc", Some(crate::clock::now_utc()));
     put("platform", Some(machine.platform.clone()));
     put("release", Some(machine.release.clone()));
     put("username", Some(machine.username.clone()));

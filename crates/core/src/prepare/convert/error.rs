@@ -53,7 +53,7 @@ pub enum Error {
         what: String,
     },
     /// An architecture that is not converted natively.
-    #[error("{path}: the architecture {found} is not converted natively (supported: {supported}); {WAY_OUT}")]
+    #[error("{path}: the architecture {found} is not converted natively (supported: {supported}); {}", WAY_OUT)]
     Architecture {
         /// The configuration.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum Error {
         supported: String,
     },
     /// A supported architecture with a feature that is not.
-    #[error("{path}: {what}; {WAY_OUT}")]
+    #[error("{path}: {what}; {}", WAY_OUT)]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -81,7 +81,10 @@ pub enum Error {
         why: String,
     },
     /// A tensor does not fit the configuration.
-    #[error("{file}: the tensor {tensor} {what}; check that config.json and the weights belong together, or {WAY_OUT}")]
+    #[error(
+        "{file}: the tensor {tensor} {what}; check that config.json and the weights belong together, or {}",
+        WAY_OUT
+    )]
     Tensor {
         /// Where the tensor is, or should be.
         file: PathBuf,
@@ -91,7 +94,10 @@ pub enum Error {
         what: String,
     },
     /// llama.cpp needs a name for the way text is split before BPE, and this one has none.
-    #[error("{path}: its pre-tokenizer (fingerprint {fingerprint}) is not one that llama.cpp knows by name; {WAY_OUT}")]
+    #[error(
+        "{path}: its pre-tokenizer (fingerprint {fingerprint}) is not one that llama.cpp knows by name; {}",
+        WAY_OUT
+    )]
     PreTokenizer {
         /// The tokenizer.
         path: PathBuf,

@@ -1,5 +1,5 @@
 //! Our output beside llama.cpp's. Needs checkpoints and the files that `convert_hf_to_gguf.py` made of
-//! them, which are not part of this repository; `docs/` holds what came out of it, as hashes.
+//! them, which are not part of this repository.
 //!
 //! Give a folder in `TOKOMETER_REFERENCE`, with `NAME/` (a checkpoint) and `NAME.TYPE.ref.gguf` (f16, bf16, f32
 //! or auto) side by side, and run this test with `--ignored`.

@@ -52,6 +52,8 @@ const LEAST_ENTRY: u64 = 8 + 4 + 1;
 const LEAST_TENSOR: u64 = 8 + 4 + 4 + 8;
 /// ggml's limit.
 const MAX_DIMS: u32 = 4;
+/// Places that are reserved on a file's word; what is more grows as it is read.
+const AT_ONCE: usize = 1 << 16;
 
 impl Gguf {
     /// Maps a file and reads its header.
@@ -140,7 +142,7 @@ fn preamble(cursor: &mut Cursor<'_>) -> Result<u32> {
 
 fn metadata(cursor: &mut Cursor<'_>, count: usize) -> Result<Metadata> {
     let mut out = Metadata::new();
-    let mut seen = HashSet::with_capacity(count.min(1024));
+    let mut seen = HashSet::with_capacity(count.min(AT_ONCE));
     for _ in 0..count {
         let at = cursor.at();
         let key = cursor.string("a metadata key")?;
@@ -200,7 +202,7 @@ fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array> {
         }
         8 => {
             let count = cursor.count(8, key)?;
-            let mut texts = Vec::with_capacity(count);
+            let mut texts = Vec::with_capacity(count.min(AT_ONCE));
             for _ in 0..count {
                 texts.push(cursor.string(key)?);
             }
@@ -230,8 +232,8 @@ fn alignment(metadata: &Metadata, cursor: &Cursor<'_>) -> Result<u64> {
 }
 
 fn tensors(cursor: &mut Cursor<'_>, count: usize, alignment: u64) -> Result<Vec<TensorInfo>> {
-    let mut out = Vec::with_capacity(count);
-    let mut seen = HashSet::with_capacity(count);
+    let mut out = Vec::with_capacity(count.min(AT_ONCE));
+    let mut seen = HashSet::with_capacity(count.min(AT_ONCE));
     let mut expected = 0u64;
     for _ in 0..count {
         let at = cursor.at();

@@ -157,7 +157,8 @@ impl<'a> Scan<'a> {
             }
             "resources" => {
                 let event: ResourcesEvent = parse(line)?;
-                self.launch(event.launch).resources = event;
+                let launch = event.launch;
+                self.launch(launch).resources = event;
             }
             "warning" => {
                 let event: WarningEvent = parse(line)?;

@@ -1,0 +1,57 @@
+//! `tokometer present`: step 5.
+
+use super::{OK, Session, analyze, write_whole};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokometer_core::analyze::Analysis;
+use tokometer_core::plot::{self, PLOTS};
+use tokometer_core::report;
+use tokometer_typst::Options;
+
+/// The command.
+pub fn present(session: &Session<'_>) -> Result<u8> {
+    let analysis = analyze::read(session)?;
+    let folder = session.folders.plots();
+    let plots: Vec<_> = PLOTS.iter().map(|plot| (plot.name, folder.join(format!("{}.png", plot.name)))).filter(|(_, path)| path.is_file()).collect();
+    if plots.is_empty() {
+        bail!("{} holds no plots; `tokometer plot` draws them", folder.display());
+    }
+    for path in make(session, &analysis, &plots)? {
+        session.terminal.line(&path.display().to_string());
+    }
+    Ok(OK)
+}
+
+/// Writes source, data and PDF; returns the paths of source and PDF.
+pub fn make(session: &Session<'_>, analysis: &Analysis, plots: &[(&'static str, PathBuf)]) -> Result<Vec<PathBuf>> {
+    let terminal = session.terminal;
+    let root = &session.folders.root;
+    let context = report::gather(&session.folders.output());
+    let both = plots.iter().flat_map(|(name, png)| [(*name, png.clone()), (*name, png.with_extension("svg"))]);
+    let figures: Vec<(&str, PathBuf)> = both.filter(|(_, path)| path.is_file()).collect();
+    let made = report::present(root, analysis, &context, &figures)?;
+    for note in &made.notes {
+        terminal.warn(note);
+    }
+    if !tokometer_typst::AVAILABLE {
+        terminal.warn("this build has no Typst compiler: presentation.typ is written, compile it with `typst compile`");
+        return Ok(vec![made.source]);
+    }
+    let options = Options { fonts: &[plot::FONT], epoch: Some(epoch()) };
+    let compiled = tokometer_typst::compile_with(&made.source, root, &options)
+        .context("mend presentation.typ, or move it aside and run `tokometer present` again for a fresh one")?;
+    for warning in &compiled.warnings {
+        terminal.warn(warning);
+    }
+    let pdf = root.join("presentation.pdf");
+    write_whole(&pdf, &compiled.pdf)?;
+    terminal.say(&format!("presentation: {} pages", compiled.pages));
+    Ok(vec![made.source, pdf])
+}
+
+/// The date of the PDF: SOURCE_DATE_EPOCH (reproducible-builds.org) or now.
+fn epoch() -> i64 {
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    fixed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64))
+}

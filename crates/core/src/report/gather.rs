@@ -1,0 +1,118 @@
+//! Reads from raw logs what the presentation tells beside the figures: machines, commands, versions, dates, sources.
+
+use super::{ModelSource, ReportContext, RunInfo};
+use crate::machine::Machine;
+use crate::record::Event;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Bytes of a log that are read: header, plan and the first launch stand at its beginning.
+const HEAD: u64 = 4 << 20;
+
+/// What the raw logs of a folder tell. Logs of other tools tell nothing; one that cannot be read is left to `collate`.
+pub fn gather(folder: &Path) -> ReportContext {
+    let mut context = ReportContext::default();
+    let mut runs: BTreeMap<String, RunInfo> = BTreeMap::new();
+    for path in logs(folder) {
+        if let Some(head) = Head::read(&path) {
+            head.tell(&mut context, &mut runs);
+        }
+    }
+    context.runs = runs.into_values().collect();
+    context
+}
+
+fn logs(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "txt" || e == "partial")).collect();
+    paths.sort();
+    paths
+}
+
+/// The beginning of one of our own logs.
+struct Head {
+    header: BTreeMap<String, String>,
+    events: Vec<Event>,
+}
+
+impl Head {
+    fn read(path: &Path) -> Option<Head> {
+        let mut lines = BufReader::new(File::open(path).ok()?.take(HEAD)).lines().map_while(Result::ok);
+        let first = lines.next().filter(|line| line.starts_with("tokometer-log:"))?;
+        let mut header = BTreeMap::new();
+        let pair = |line: &str| line.split_once(": ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        header.extend(pair(&first));
+        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+            header.extend(pair(&line));
+        }
+        // Plan and launch; warnings may stand behind them.
+        let events = lines.take(8).filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        Some(Head { header, events })
+    }
+
+    fn tell(self, context: &mut ReportContext, runs: &mut BTreeMap<String, RunInfo>) {
+        let get = |key: &str| self.header.get(key).cloned();
+        let run = runs.entry(get("run").unwrap_or_default()).or_default();
+        run.host = get("hostname");
+        run.measured_on = get("started_utc").and_then(|time| time.get(..10).map(str::to_owned)).or(run.measured_on.take());
+        for event in &self.events {
+            match event {
+                Event::Plan { manifest, machine, command, .. } => {
+                    run.command.clone_from(command);
+                    if let Ok(machine) = serde_json::from_value::<Machine>(machine.clone()) {
+                        run.machine = vec![machine.line()];
+                    }
+                    context.sources.extend(manifest.as_ref().and_then(source).filter(|new| !context.sources.contains(new)));
+                }
+                Event::Launch { hello, .. } => {
+                    let version = (hello.engine.clone(), hello.engine_version.clone());
+                    let flags = hello.build.get("system_info").map(|info| (format!("{} build", hello.engine), info.clone()));
+                    for entry in [Some(version), flags].into_iter().flatten() {
+                        if !run.versions.contains(&entry) {
+                            run.versions.push(entry);
+                        }
+                    }
+                }
+                Event::Warning { code, message, .. } => {
+                    context.warning_texts.entry(code.clone()).or_insert_with(|| message.clone());
+                }
+                _ => (),
+            }
+        }
+        run.versions.sort();
+    }
+}
+
+fn source(manifest: &Value) -> Option<ModelSource> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Some(ModelSource {
+        model: text(&manifest["name"])?,
+        quantize: None,
+        source: text(&manifest["source"]["model"])?,
+        revision: text(&manifest["source"]["revision"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_log_tells_and_others_do_not() {
+        let folder = std::env::temp_dir().join(format!("tokometer-gather-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("old.txt"), "seed = 42\n").unwrap();
+        let plan = r#"{"event":"plan","case":{},"manifest":{"name":"m","source":{"model":"hf:a/m","revision":"r"}},"machine":{"hostname":"h","cpu":"C","physical_cores":2},"command":["tokometer","run"],"prompt":[1]}"#;
+        std::fs::write(folder.join("ours.txt"), format!("tokometer-log: 1\nhostname: h\nrun: 7\nstarted_utc: 2026-11-24T01:02:03Z\n\n{plan}\n")).unwrap();
+        let context = gather(&folder);
+        assert_eq!(context.runs.len(), 1);
+        let run = &context.runs[0];
+        assert_eq!((run.host.as_deref(), run.measured_on.as_deref(), run.command.len()), (Some("h"), Some("2026-11-24"), 2));
+        assert!(run.machine[0].starts_with("C, 2 cores"));
+        assert_eq!(context.sources[0].source, "hf:a/m");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

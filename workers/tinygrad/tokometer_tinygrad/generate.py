@@ -1,0 +1,80 @@
+"""The timed loop: prefill a prompt, decode token by token, stamp a clock. Nothing else happens inside it."""
+
+import gc
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from tinygrad.helpers import GlobalCounters
+
+from .compiled import Compiled
+
+
+@dataclass
+class Generation:
+    """One pass. Times are nanoseconds since the work of the request began; all lists have one entry per token."""
+
+    tokens: list = field(default_factory=list)
+    enqueued_ns: list = field(default_factory=list)
+    done_ns: list = field(default_factory=list)
+    engine_bytes: list = field(default_factory=list)
+
+
+def generate(compiled: Compiled, context: list, prompt: list, forced: list, count: int,
+             on_token: Callable[[int, int], None] | None = None) -> Generation:
+    """Puts `context` into the cache, then, with the clock running, the prompt and `count` tokens.
+
+    Step 0 is the prefill of the prompt with its first token. A token of `forced` is the input of the next step in
+    place of the greedy one. `on_token(index, token)` is called after each token, for streaming.
+    """
+    result = Generation()
+    if context:
+        feed(compiled, context, 0)
+        compiled.synchronize()
+    gc.collect()
+    gc.disable()
+    try:
+        _timed(compiled, len(context), prompt, forced, count, on_token, result)
+    finally:
+        gc.enable()
+    return result
+
+
+def _timed(compiled: Compiled, at: int, prompt: list, forced: list, count: int, on_token, result: Generation) -> None:
+    clock = time.perf_counter_ns
+    begin = clock()
+    for i in range(count):
+        GlobalCounters.reset()
+        if i == 0:
+            pending = feed(compiled, prompt, at)
+            at += len(prompt)
+        else:
+            pending = compiled.step(forced[i - 1] if i <= len(forced) else token, at)
+            at += 1
+        result.enqueued_ns.append(clock() - begin)
+        token = int(pending.item())
+        result.done_ns.append(clock() - begin)
+        result.tokens.append(token)
+        result.engine_bytes.append(int(GlobalCounters.global_mem))
+        if on_token:
+            on_token(i, token)
+
+
+def feed(compiled: Compiled, tokens: list, at: int):
+    """Runs tokens from position `at` on; returns the greedy token after the last, not waited for.
+
+    Whole chunks go through the prefill. A short rest costs less as single steps than as a chunk that is mostly padding.
+    """
+    chunk = compiled.chunk
+    rest = len(tokens) % chunk
+    single = rest if rest <= chunk // 8 else 0
+    whole = len(tokens) - single
+    pending = None
+    for first in range(0, whole, chunk):
+        part = tokens[first : first + chunk]
+        hidden = compiled.prefill(part, at + first)
+        if first + chunk >= whole and not single:
+            pending = compiled.first_token(hidden, len(part) - 1)
+    for i in range(whole, len(tokens)):
+        pending = compiled.step(tokens[i], at + i)
+    return pending
