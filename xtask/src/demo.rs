@@ -26,7 +26,7 @@ pub fn main(mut args: Args) -> Result<()> {
     let toolchain = setup::toolchain(true)?;
     build::build(&toolchain)?;
     let mut engines = vec!["llamacpp"];
-    engines.extend(setup::engines(Engines::Try)?);
+    engines.extend(setup::engines(Engines::Try, true)?);
     let engines = engines.join(",");
 
     say("demo", format!("{model} on {engines}, quantized as {QUANTIZATIONS}, into {}", paths::short(&dir)));

@@ -14,7 +14,7 @@ mod setup;
 mod shell;
 mod test;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use args::{Args, Usage};
 use std::process::ExitCode;
 
@@ -79,36 +79,41 @@ fn main() -> ExitCode {
         shell::line(&help());
         return ExitCode::SUCCESS;
     }
-    let result = match TASKS.iter().find(|task| task.name == name) {
-        Some(task) => {
-            let args = Args::new(words);
-            match args.wants_help() {
-                true => {
-                    shell::line(&format!("cargo xtask {} {}\n\n{}", task.name, task.arguments, task.about));
-                    return ExitCode::SUCCESS;
-                }
-                false => (task.run)(args),
-            }
-        }
-        None => Err(anyhow!(Usage(format!("there is no command {name:?}")))),
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprintln!("error: there is no command {name:?}\n\n{}", help());
+        return ExitCode::from(2);
     };
-    match result {
+    let args = Args::new(words);
+    if args.wants_help() {
+        shell::line(&format!("{}\n{}", task.about, task.usage()));
+        return ExitCode::SUCCESS;
+    }
+    match (task.run)(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Usage>() => {
+            eprintln!("error: {error:#}\n{}", task.usage());
+            ExitCode::from(2)
+        }
         Err(error) => {
             eprintln!("\nerror: {error:#}");
-            if error.is::<Usage>() {
-                eprintln!("\n{}", help());
-                return ExitCode::from(2);
-            }
             ExitCode::FAILURE
         }
     }
 }
 
+impl Task {
+    fn usage(&self) -> String {
+        format!("usage: cargo xtask {} {}", self.name, self.arguments).trim_end().to_owned()
+    }
+}
+
 fn help() -> String {
-    let mut text = String::from("cargo xtask COMMAND\n");
+    let mut text = String::from("cargo xtask COMMAND\n\n");
     for task in TASKS {
-        text.push_str(&format!("\n  {:6} {}\n         {}\n", task.name, task.about, task.arguments));
+        text.push_str(&format!("  {:6} {}\n", task.name, task.about));
+        if !task.arguments.is_empty() {
+            text.push_str(&format!("         {}\n", task.arguments));
+        }
     }
     text.push_str("\nbenchmarks:\n");
     for bench in bench::BENCHES {

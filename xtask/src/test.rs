@@ -46,7 +46,7 @@ pub fn main(args: Args) -> Result<()> {
     args.end()?;
     let start = Instant::now();
     let toolchain = setup::toolchain(true)?;
-    setup::engines(Engines::Require)?;
+    setup::engines(Engines::Require, true)?;
     build::build(&toolchain)?;
     let rust = rust(&toolchain.env)?;
     say("test", "examples in the documentation");

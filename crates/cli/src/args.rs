@@ -39,7 +39,7 @@ pub struct Global {
     /// Say less: no progress, results only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more
+    /// Say more: build flags in doctor
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Never colour

@@ -162,7 +162,9 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
     for case in &mut cases {
         // What tokometer.toml says for the engine, where the command line does not say otherwise.
         let own = config.engines.get(&case.engine).map(|engine| engine.options.clone()).unwrap_or_default();
-        own.into_iter().for_each(|(key, value)| drop(case.settings.options.entry(key).or_insert(value)));
+        for (key, value) in own {
+            case.settings.options.entry(key).or_insert(value);
+        }
     }
     let request = Duration::from_secs(args.timeout.max(1));
     let timeouts = Timeouts { request, ..Timeouts::default() };

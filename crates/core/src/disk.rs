@@ -1,7 +1,7 @@
-//! Disk space, asked for before something large is written. What is written, and where, is the caller's business.
+//! The disk: space asked for before something large is written, and files that are written whole or not at all.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,25 @@ fn amount(bytes: u64) -> String {
         return format!("{:.1} MB", bytes as f64 / 1e6);
     }
     format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// Writes a file whole or not at all: beside the target, synced, renamed. Readers see the old file or the new one.
+///
+/// # Errors
+/// What the system said; the target is then as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = std::fs::File::create(&aside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&aside, path));
+    if written.is_err() {
+        // The error at hand counts more than one while cleaning up.
+        let _ = std::fs::remove_file(&aside);
+    }
+    written
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The document, or the root, cannot be opened.
-    #[error("cannot compile {}: {why}; check that it exists and is readable", path.display())]
+    #[error("cannot compile {}: {why}; check that it exists and is readable", .path.display())]
     Open {
         /// What was to be opened.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum Error {
         why: io::Error,
     },
     /// The document is not below the root.
-    #[error("cannot compile {}: it lies outside of {}, and only files inside may be read; move it there", main.display(), root.display())]
+    #[error("cannot compile {}: it lies outside of {}, and only files inside may be read; move it there", .main.display(), .root.display())]
     Outside {
         /// The document.
         main: PathBuf,
@@ -72,7 +72,7 @@ pub enum Error {
         root: PathBuf,
     },
     /// The document has errors.
-    #[error("cannot compile {}:{}", main.display(), listed(diagnostics))]
+    #[error("cannot compile {}:{}", .main.display(), listed(.diagnostics))]
     Source {
         /// The document.
         main: PathBuf,
@@ -86,7 +86,7 @@ pub enum Error {
         index: usize,
     },
     /// Built without the compiler.
-    #[error("cannot compile {}: this build has no Typst compiler (feature \"typst\"); compile it with `typst compile`, or build with default features", main.display())]
+    #[error("cannot compile {}: this build has no Typst compiler (feature \"typst\"); compile it with `typst compile`, or build with default features", .main.display())]
     Disabled {
         /// The document.
         main: PathBuf,

@@ -88,7 +88,7 @@ fn a_missing_image_names_the_file() {
 fn broken_data_is_found_in_its_own_file() {
     let dir = Dir::new(&[("main.typ", b"#json(\"d.json\")"), ("d.json", b"{\n  \"a\": oops\n}")]);
     let text = dir.error("main.typ").to_string();
-    assert!(text.contains("d.json"), "{text}");
+    assert!(text.contains("d.json:2:"), "{text}");
 }
 
 #[test]

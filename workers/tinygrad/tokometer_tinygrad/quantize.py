@@ -12,9 +12,11 @@ from .formats import NF4_GROUP, NF4_LEVELS
 def int8(weights: Tensor) -> tuple:
     """Codes in [-127, 127] and the parts of `INT8`: one scale per row, the largest magnitude / 127."""
     weights = weights.cast(dtypes.float32)
-    scale = weights.abs().max(axis=1) / 127.0
-    scale = (scale == 0).where(1.0, scale).contiguous().realize()
-    codes = (weights / scale.reshape(-1, 1)).round().clip(-127, 127).cast(dtypes.int8)
+    largest = weights.abs().max(axis=1)
+    largest = (largest == 0).where(127.0, largest).contiguous().realize()
+    inverse = (largest.reciprocal() * 127.0).contiguous().realize()
+    codes = (weights * inverse.reshape(-1, 1)).round().clip(-127, 127).cast(dtypes.int8)
+    scale = (largest * (1 / 127)).contiguous().realize()
     return codes, {"scale": scale}
 
 

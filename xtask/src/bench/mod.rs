@@ -63,8 +63,8 @@ pub fn main(mut args: Args) -> Result<()> {
     let quantize = args.value("--quantize")?;
     let threads = args.value("--threads")?.unwrap_or_else(machine::cores);
     let size: Option<String> = args.value("--size")?;
-    let dir = args.value("--dir")?.unwrap_or_else(|| paths::root().join("demo"));
-    let log = args.value("--log")?;
+    let dir = absolute(args.value("--dir")?)?.unwrap_or_else(|| paths::root().join("demo"));
+    let log = absolute(args.value("--log")?)?;
     let with_python = args.flag("--with-python");
     let chosen = chosen(&args.names()?)?;
     let bytes = bytes(size.as_deref().unwrap_or("1GB"))?;
@@ -83,6 +83,12 @@ pub fn main(mut args: Args) -> Result<()> {
         save(bench.name, &report, before)?;
     }
     Ok(())
+}
+
+/// A path as it was typed, wherever the programs run that are given it.
+fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    let absolute = path.map(|path| std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display())));
+    absolute.transpose()
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {

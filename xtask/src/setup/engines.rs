@@ -31,15 +31,16 @@ const ENGINES: &[Engine] = &[Engine { name: "tinygrad", worker: "workers/tinygra
 /// PyPI's package with a clang inside, for machines that have none.
 const CLANG_PACKAGE: &str = "ziglang==0.15.2";
 
-/// Makes the environments; the names of the engines that are ready. One without requirements is not there yet.
-pub fn engines(wanted: Engines) -> Result<Vec<&'static str>> {
+/// Makes the environments; the names of the engines that are ready. One without requirements is not there yet. With
+/// `system` false, no system package is installed.
+pub fn engines(wanted: Engines, system: bool) -> Result<Vec<&'static str>> {
     let mut ready = Vec::new();
     for engine in ENGINES {
         let requirements = paths::root().join(engine.worker).join("requirements.txt");
         if !requirements.is_file() {
             continue;
         }
-        match engine.set_up(&requirements) {
+        match engine.set_up(&requirements, system) {
             Ok(()) => {
                 say("setup", format!("{} ready (Python environment {})", engine.name, paths::short(&paths::environment(engine.name))));
                 ready.push(engine.name);
@@ -52,11 +53,11 @@ pub fn engines(wanted: Engines) -> Result<Vec<&'static str>> {
 }
 
 impl Engine {
-    fn set_up(&self, requirements: &Path) -> Result<()> {
+    fn set_up(&self, requirements: &Path, system: bool) -> Result<()> {
         let environment = Environment::named(self.name);
         environment.ensure(&Packages::Hashed(requirements))?;
         match self.needs_clang {
-            true => clang(&environment),
+            true => clang(&environment, system),
             false => Ok(()),
         }
     }
@@ -64,12 +65,12 @@ impl Engine {
 
 /// A clang program: the machine's, the system's package, or a wrapper around the one in PyPI's ziglang, put beside the
 /// environment's interpreter, where the worker looks when PATH has none.
-fn clang(environment: &Environment) -> Result<()> {
+fn clang(environment: &Environment, system: bool) -> Result<()> {
     let wrapper = environment.bin().join("clang");
     if (needs::CLANG.find)().is_some() || Cmd::new(&wrapper).arg("--version").ask().is_some() {
         return Ok(());
     }
-    if apt::install(needs::CLANG.install.debian) && (needs::CLANG.find)().is_some() {
+    if system && apt::install(needs::CLANG.install.debian) && (needs::CLANG.find)().is_some() {
         return Ok(());
     }
     wrap_zig(&wrapper).map_err(|error| anyhow!("{}\n(PyPI's {CLANG_PACKAGE} did not do: {error:#})", needs::advice(&[&needs::CLANG])))

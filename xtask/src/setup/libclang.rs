@@ -19,7 +19,7 @@ pub fn find() -> Option<Found> {
         folders.push((PathBuf::from(text), false));
     }
     folders.extend(from_linker_cache().map(|folder| {
-        let usual = folder.starts_with("/usr/lib") || folder.starts_with("/usr/lib64") || folder.starts_with("/usr/local");
+        let usual = ["/usr/lib", "/usr/lib64", "/usr/local", "/lib", "/lib64"].iter().any(|root| folder.starts_with(root));
         (folder, !usual)
     }));
     folders.extend(llvm_folders().map(|folder| (folder, false)));
@@ -74,7 +74,7 @@ fn has_headers(library: &Path) -> bool {
     let real = library.canonicalize().unwrap_or_else(|_| library.to_path_buf());
     let Some(folder) = real.parent() else { return false };
     let mut roots = vec![folder.join("clang")];
-    if folder.starts_with("/usr") {
+    if !folder.starts_with(crate::paths::root()) {
         roots.extend(["/usr/lib/clang", "/usr/lib64/clang"].map(PathBuf::from));
     }
     roots.iter().flat_map(|root| subfolders(root)).any(|version| version.join("include").join("stddef.h").is_file())

@@ -31,7 +31,7 @@ pub fn main(mut args: Args) -> Result<()> {
     args.end()?;
     toolchain(system)?;
     match python_engines {
-        true => drop(engines(Engines::Require)?),
+        true => drop(engines(Engines::Require, system)?),
         false => say("setup", "ready to build; `cargo xtask setup --python-engines` also makes the Python engines' environments"),
     }
     Ok(())

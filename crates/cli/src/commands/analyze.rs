@@ -24,7 +24,7 @@ pub fn read(session: &Session<'_>) -> Result<Analysis> {
     if !path.is_file() {
         anyhow::bail!("{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`", path.display());
     }
-    let series = collate::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let series = collate::read::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(analyze::analyze(&series))
 }
 

@@ -57,7 +57,7 @@ fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
                 let memory = device.memory_bytes.map(|bytes| format!(", {:.1} GB", bytes as f64 / 1e9)).unwrap_or_default();
                 terminal.line(&format!("           {} ({}): {}{memory}", device.name, device.kind, device.description));
             }
-            for (key, value) in &hello.build {
+            for (key, value) in hello.build.iter().filter(|_| terminal.verbose) {
                 terminal.line(&terminal.paint(Style::Dim, &format!("           {key}: {value}")));
             }
         }

@@ -56,15 +56,8 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
 
 /// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let hint = "check that the folder may be written and the disk has room";
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}; {hint}", folder.display()))?;
-    let aside = folder.join(format!(".{}.{}.tmp", path.file_name().unwrap_or_default().to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&aside);
-    }
-    written.with_context(|| format!("cannot write {}; {hint}", path.display()))
+    tokometer_core::disk::write_whole(path, bytes)
+        .with_context(|| format!("cannot write {}; check that the folder may be written and the disk has room", path.display()))
 }
 
 /// Pretty JSON on stdout.

@@ -3,9 +3,8 @@
 use super::{OK, Session, analyze, write_whole};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokometer_core::analyze::Analysis;
-use tokometer_core::plot::{self, PLOTS};
+use tokometer_core::plot::PLOTS;
 use tokometer_core::report;
 use tokometer_typst::Options;
 
@@ -38,7 +37,7 @@ pub fn make(session: &Session<'_>, analysis: &Analysis, plots: &[(&'static str, 
         terminal.warn("this build has no Typst compiler: presentation.typ is written, compile it with `typst compile`");
         return Ok(vec![made.source]);
     }
-    let options = Options { fonts: &[plot::FONT], epoch: Some(epoch()) };
+    let options = Options { epoch: epoch(), ..Options::default() };
     let compiled = tokometer_typst::compile_with(&made.source, root, &options)
         .context("mend presentation.typ, or move it aside and run `tokometer present` again for a fresh one")?;
     for warning in &compiled.warnings {
@@ -50,8 +49,8 @@ pub fn make(session: &Session<'_>, analysis: &Analysis, plots: &[(&'static str, 
     Ok(vec![made.source, pdf])
 }
 
-/// The date of the PDF: SOURCE_DATE_EPOCH (reproducible-builds.org) or now.
-fn epoch() -> i64 {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-    fixed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64))
+/// The date of the PDF, where SOURCE_DATE_EPOCH (reproducible-builds.org) gives one: the same files then always make the
+/// same bytes.
+fn epoch() -> Option<i64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok())
 }

@@ -19,7 +19,7 @@ pub struct Comparison {
 }
 
 /// Whether two groups may be compared at all: same host, device, model, workload and unit.
-fn comparable(a: &Group, b: &Group) -> bool {
+pub(super) fn comparable(a: &Group, b: &Group) -> bool {
     let (a, b) = (&a.key, &b.key);
     (&a.host, &a.device, &a.model, a.prompt_tokens, a.gen_tokens, a.depth, a.unit, a.threads)
         == (&b.host, &b.device, &b.model, b.prompt_tokens, b.gen_tokens, b.depth, b.unit, b.threads)

@@ -1,5 +1,6 @@
 //! Sentences that the data support, computed and never written by hand.
 
+use super::compare::comparable;
 use super::{Comparison, Group, best_per_host};
 use serde::Serialize;
 
@@ -25,8 +26,8 @@ fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
     let group = &groups[i];
     let decode = group.decode.as_ref()?;
     let (low, _) = decode.ci.unwrap_or((f64::NEG_INFINITY, 0.0));
-    // Established only when no other group of the host reaches into its interval.
-    let rivals = groups.iter().enumerate().filter(|(j, other)| *j != i && other.key.host == group.key.host && other.key.device == group.key.device && other.key.model == group.key.model);
+    // Established only when no comparable group's interval reaches into its own.
+    let rivals = groups.iter().enumerate().filter(|(j, other)| *j != i && comparable(group, other));
     let highest = rivals.filter_map(|(_, other)| other.decode.as_ref().map(|d| d.ci.map_or(f64::INFINITY, |ci| ci.1))).fold(f64::NEG_INFINITY, f64::max);
     let interval = decode.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
     let text = format!(

@@ -268,9 +268,13 @@ mod tests {
 
     #[test]
     fn text_is_quoted_where_it_must_be() {
-        for (text, cell) in
-            [("a b", "a b"), ("a,b", "\"a,b\""), ("a\nb", "\"a\nb\""), ("say \"x\"", "\"say \"\"x\"\"\""), ("\"", "\"\"\"\"")]
-        {
+        for (text, cell) in [
+            ("a b", "a b"),
+            ("a,b", "\"a,b\""),
+            ("a\nb", "\"a\nb\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("\"", "\"\"\"\""),
+        ] {
             assert_eq!(printed(&Some(text.to_owned())), cell);
         }
     }

@@ -66,7 +66,10 @@ impl From<Failure> for Failed {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.name(), self.reason)
+        match self.kind {
+            Kind::Error => f.write_str(&self.reason),
+            kind => write!(f, "{}: {}", kind.name(), self.reason),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
 }
 
 fn synthetic_folder(store: &Store, name: &str, progress: &dyn Progress) -> Result<PathBuf> {
-    let geometry = synthetic::by_name(name)?;
+    let geometry = synthetic::Geometry::find(name)?;
     let place = store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED));
     let config = place.join("config.json");
     store.make_raw(&place, &|| config.is_file(), |folder| {

@@ -82,6 +82,7 @@ impl Store {
         let result = make(&partial);
         if let Err(error) = result {
             let _ = fs::remove_dir_all(&partial);
+            let _ = fs::remove_file(&lock_path);
             return Err(error);
         }
         // What stands there under the final name is damaged, or `finished` would have said yes.

@@ -208,9 +208,13 @@ mod tests {
 
     #[test]
     fn engines_have_one_name() {
-        for (text, engine) in
-            [("llama.cpp", "llamacpp"), ("MLC-LLM", "mlc_llm"), (" Tinygrad ", "tinygrad"), ("a/b", "a-b"), ("vllm", "vllm")]
-        {
+        for (text, engine) in [
+            ("llama.cpp", "llamacpp"),
+            ("MLC-LLM", "mlc_llm"),
+            (" Tinygrad ", "tinygrad"),
+            ("a/b", "a-b"),
+            ("vllm", "vllm"),
+        ] {
             assert_eq!(canonical_engine(text), engine);
         }
     }

@@ -85,7 +85,7 @@ impl Header {
             uuid: text("uuid").or_else(|| Some(name?.uuid.clone())),
             native_quantize: text("native_quantize"),
             bits_per_weight: self.number("bits_per_weight").filter(|bits: &f64| bits.is_finite() && *bits > 0.0),
-            weights_bytes: self.number("weights_bytes").filter(|bytes| *bytes > 0),
+            weights_bytes: self.number::<u64>("weights_bytes").filter(|bytes| *bytes > 0),
             model: text("model"),
             prompt_tokens: self.number("prompt_tokens"),
             gen_tokens: self.number("gen_tokens"),
@@ -101,8 +101,8 @@ impl Header {
 pub(super) fn pair(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once(':')?;
     let mut letters = key.bytes();
-    let word = letters.next()?.is_ascii_alphabetic()
-        && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let word =
+        letters.next()?.is_ascii_alphabetic() && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let value = value.strip_prefix([' ', '\t']).or(value.is_empty().then_some(value))?;
     word.then_some((key, value.trim()))
 }

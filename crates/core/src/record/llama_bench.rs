@@ -263,12 +263,14 @@ mod tests {
 
     #[test]
     fn a_header_and_the_file_name_add_what_the_object_lacks() {
-        let text = format!("framework: llama.cpp
+        let text = format!(
+            "framework: llama.cpp
 hostname: box
 quantize: nf4
 device: CUDA
 
-{LLAMA_BENCH}");
+{LLAMA_BENCH}"
+        );
         let log = read_log(text.as_bytes(), Path::new("other_1B_int8_seed42_uuid864c4aef.txt")).unwrap();
         let c = &log.series[2].context;
         assert_eq!((c.hostname.as_deref(), c.quantize.as_deref()), (Some("box"), Some("nf4")));

@@ -121,9 +121,7 @@ fn json_reason(error: &serde_json::Error) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A line makes no sense.
-    #[error(
-        "{path}, line {line}: {reason}; the log is left out: mend that line, or move the file out of the folder"
-    )]
+    #[error("{path}, line {line}: {reason}; the log is left out: mend that line, or move the file out of the folder")]
     Damaged {
         /// The log.
         path: PathBuf,

@@ -105,7 +105,10 @@ mod tests {
         assert_eq!((series.context.engine.as_str(), series.context.seed), ("mlc_llm", Some(42)));
         assert_eq!(series.context.native_quantize.as_deref(), Some("q4f16_1"));
         let rows: Vec<_> = series.steps.iter().map(|s| (s.total_ms, s.tokens_per_sec, s.step, s.phase)).collect();
-        assert_eq!(rows, [(Some(2000.0), Some(10.0), None, Phase::Mixed), (Some(1600.0), Some(12.5), None, Phase::Mixed)]);
+        assert_eq!(
+            rows,
+            [(Some(2000.0), Some(10.0), None, Phase::Mixed), (Some(1600.0), Some(12.5), None, Phase::Mixed)]
+        );
         assert!(series.steps.iter().all(|s| s.unit == SampleUnit::Repetition && s.tokens == Some(20)));
     }
 

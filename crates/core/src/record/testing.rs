@@ -181,7 +181,8 @@ impl Mutator {
 
     /// `bytes` after one to four accidents.
     pub fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
-        const ODD: &[&[u8]] = &[b"\n", b"\"", b"{", b"}", b"-1", b"1e999", b"99999999999999999999", b": ", b"\xff", b"\0", b"["];
+        const ODD: &[&[u8]] =
+            &[b"\n", b"\"", b"{", b"}", b"-1", b"1e999", b"99999999999999999999", b": ", b"\xff", b"\0", b"["];
         let mut bytes = bytes.to_vec();
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len());

@@ -5,7 +5,7 @@ use super::{DATA, Error, IMAGES, Result, SOURCE, TEMPLATE, data, template_versio
 use crate::analyze::Analysis;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// An SVG above this size is shown as PNG where there is one: thousands of paths make a slow PDF.
@@ -109,19 +109,7 @@ fn older(path: &Path, text: &str) -> Option<String> {
     ))
 }
 
-/// Writes beside the target, syncs, and renames: readers see the old file or the new one, never a part.
+/// Writes a file whole or not at all.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |why| Error::Write { path: path.to_path_buf(), why };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(failed)?;
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|why| {
-        // The error at hand counts more than one while cleaning up.
-        let _ = fs::remove_file(&temporary);
-        failed(why)
-    })
+    crate::disk::write_whole(path, bytes).map_err(|why| Error::Write { path: path.to_path_buf(), why })
 }

@@ -41,7 +41,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A plot or an existing source cannot be read.
-    #[error("cannot read {} for the presentation: {why}; check that it exists and is readable (`tokometer plot` draws plots)", path.display())]
+    #[error("cannot read {} for the presentation: {why}; check that it exists and is readable (`tokometer plot` draws plots)", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum Error {
         why: io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {why}; check the folder's permissions and free space", path.display())]
+    #[error("cannot write {}: {why}; check the folder's permissions and free space", .path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum Error {
         why: io::Error,
     },
     /// A plot is neither PNG nor SVG.
-    #[error("cannot put {} into the presentation: only .png and .svg files can be shown", path.display())]
+    #[error("cannot put {} into the presentation: only .png and .svg files can be shown", .path.display())]
     Kind {
         /// The file.
         path: PathBuf,

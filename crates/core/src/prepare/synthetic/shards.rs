@@ -102,10 +102,16 @@ impl Shard {
         let header = self.header();
         let size = header.len() as u64 + self.data_bytes();
         let file = File::create(&part).map_err(Error::io("creating", &part))?;
-        file.set_len(size).map_err(Error::io("reserving space for", &part))?;
-        file.write_all_at(&header, 0).map_err(Error::io("writing", &part))?;
-        self.write_values(&file, header.len() as u64, job, progress).map_err(Error::io("writing", &part))?;
+        let written = file
+            .set_len(size)
+            .and_then(|()| file.write_all_at(&header, 0))
+            .and_then(|()| self.write_values(&file, header.len() as u64, job, progress));
         drop(file);
+        if let Err(why) = written {
+            // Half a file would only take space that somebody may lack; that it cannot be removed is the smaller of two errors.
+            let _ = fs::remove_file(&part);
+            return Err(Error::io("writing", &part)(why));
+        }
         fs::rename(&part, &path).map_err(Error::io("renaming to its final name", &part))?;
         Ok(size)
     }

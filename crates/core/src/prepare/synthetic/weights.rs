@@ -23,8 +23,8 @@
 
 use super::geometry::{Geometry, Role, Tensor};
 
-/// Standard deviation of the logits.
-const LOGITS: f64 = 3.0;
+/// Gain of embedding and head, and so the standard deviation of the logits.
+pub(super) const EMBEDDING_GAIN: f64 = 3.0;
 /// What unused rows of embedding and head have of the others' scale.
 const QUIET: f64 = 0.25;
 /// Gain of q and of k; its square is the standard deviation of attention scores.
@@ -89,7 +89,7 @@ impl Recipe {
 /// The scale of a tensor's values, as the head of this file explains.
 fn standard_deviation(tensor: &Tensor, geometry: &Geometry) -> f64 {
     let inputs = *tensor.shape.last().unwrap_or(&1) as f64;
-    let embedding = LOGITS / (geometry.hidden as f64).sqrt();
+    let embedding = EMBEDDING_GAIN / (geometry.hidden as f64).sqrt();
     let share = LATER / (geometry.layers.saturating_sub(1).max(1) as f64).sqrt();
     let gain = match tensor.role {
         Role::Norm => return NORM,

@@ -230,7 +230,14 @@ impl<'a> Reader<'a> {
                 None => return false,
             }
         }
-        next >= self.lines.len()
+        next >= self.lines.len() && !self.grew(at)
+    }
+
+    /// Whether line `at` goes on with a line of the text of the step before: a token is less than a whole line.
+    fn grew(&self, at: usize) -> bool {
+        let before = self.run.steps.iter().rev().nth(1).and_then(|step| step.text.as_deref());
+        let line = before.and_then(|text| text.split('\n').nth(at - self.text_from));
+        line.is_some_and(|line| self.lines[at].starts_with(line))
     }
 
     /// Whether the text that begins at line `next` begins with the latest step's text up to and including line `at`.

@@ -78,7 +78,10 @@ fn text_that_looks_like_a_log_stays_text() {
 fn a_seed_begins_a_run_unless_the_next_text_repeats_it() {
     let two = format!("seed = 7\n{}seed = 8\n{}", step(1, "x"), step(2, "y"));
     let runs = read(&two);
-    assert_eq!(runs.iter().map(|r| (r.context.seed, texts(r))).collect::<Vec<_>>(), [(Some(7), vec!["x"]), (Some(8), vec!["y"])]);
+    assert_eq!(
+        runs.iter().map(|r| (r.context.seed, texts(r))).collect::<Vec<_>>(),
+        [(Some(7), vec!["x"]), (Some(8), vec!["y"])]
+    );
     let code = format!("seed = 7\n{}{}", step(1, "x\nseed = 8"), step(2, "x\nseed = 81"));
     let runs = read(&code);
     assert_eq!((runs.len(), texts(&runs[0])), (1, vec!["x\nseed = 8", "x\nseed = 81"]));
@@ -96,7 +99,9 @@ fn a_line_of_the_tool_that_looks_like_a_header_adds_to_it() {
 #[test]
 fn a_log_that_ends_inside_a_step_is_interrupted_and_keeps_the_rest() {
     let whole = format!("seed = 7\n{}", step(1, "x"));
-    for tail in ["enq", "enqueue in  1.00 ms\n", "enqueue in  1.00 ms\nto", "enqueue in  1.00 ms\ntotal  24.07 ms, 41.5"] {
+    for tail in
+        ["enq", "enqueue in  1.00 ms\n", "enqueue in  1.00 ms\nto", "enqueue in  1.00 ms\ntotal  24.07 ms, 41.5"]
+    {
         let runs = read(&format!("{whole}{tail}"));
         assert_eq!((runs[0].context.status, texts(&runs[0])), (Status::Interrupted, vec!["x"]), "{tail}");
     }

@@ -44,11 +44,9 @@ impl Format for Tokometer {
                 Item::Repetition(line) => {
                     let cut = !line.terminated && !scan.closed;
                     match serde_json::from_slice::<Repetition<'_>>(line.bytes) {
-                        Ok(repetition) => emit(
-                            contexts
-                                .measured(&repetition)
-                                .map_err(|reason| input.damaged(line.number, reason))?,
-                        ),
+                        Ok(repetition) => {
+                            emit(contexts.measured(&repetition).map_err(|reason| input.damaged(line.number, reason))?)
+                        }
                         // The run was killed while it wrote this line.
                         Err(_) if cut => {}
                         Err(e) => return Err(input.damaged(line.number, json_reason(&e))),
@@ -81,7 +79,8 @@ fn read_header<'a>(input: &Input<'a>) -> Result<(Header, Lines<'a>)> {
         Some(VERSION) => Ok((header, body)),
         _ => {
             let found = header.get(KEY).unwrap_or("nothing").to_owned();
-            let reason = format!("version `{found}` of the raw log is unknown (this Tokometer reads {VERSION}): update it");
+            let reason =
+                format!("version `{found}` of the raw log is unknown (this Tokometer reads {VERSION}): update it");
             Err(input.damaged(1, reason))
         }
     }

@@ -203,7 +203,7 @@ impl<'a> Scan<'a> {
 
 /// Adds a code that is not there yet.
 fn add(codes: &mut Vec<String>, code: &str) {
-    if !codes.iter().any(|known| known == code) {
+    if !code.is_empty() && !codes.iter().any(|known| known == code) {
         codes.push(code.to_owned());
     }
 }

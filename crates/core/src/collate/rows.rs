@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(write_series(&mut out, &Series { context, steps }, "l.txt"), 2);
         let text = String::from_utf8(out).unwrap();
         let last = COLUMNS.len() - 1;
-        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
         let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
         assert!(rows.iter().all(|row| row.len() == COLUMNS.len() && &row[11] == "a,b" && &row[last] == "l.txt"));
         assert_eq!((&rows[0][2], &rows[0][3], &rows[0][23]), ("10.5", "", "prefill"));
@@ -104,8 +104,12 @@ mod tests {
 
     #[test]
     fn a_failed_launch_is_a_row_without_a_sample() {
-        let context =
-            Context { engine: "mock".into(), status: Status::Failed, reason: Some("crash".into()), ..Context::default() };
+        let context = Context {
+            engine: "mock".into(),
+            status: Status::Failed,
+            reason: Some("crash".into()),
+            ..Context::default()
+        };
         let mut out = Vec::new();
         assert_eq!(write_series(&mut out, &Series { context, steps: vec![] }, "l.txt"), 1);
         let text = String::from_utf8(out).unwrap();

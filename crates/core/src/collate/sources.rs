@@ -1,0 +1,89 @@
+//! Which files of the folder are raw logs.
+
+use super::{Error, Result};
+use crate::record::writer::{PARTIAL, is_being_written};
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// A raw log as the folder shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Its file name; what is no UTF-8 in it is replaced.
+    pub name: String,
+    pub path: PathBuf,
+    pub stamp: Stamp,
+}
+
+/// Size and time of a file's last change: enough to see that it was touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Stamp {
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file. One that the system cannot date never equals another.
+    pub fn of(metadata: &Metadata) -> Stamp {
+        let age = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Stamp { size: metadata.len(), mtime_ns: age.and_then(|age| u64::try_from(age.as_nanos()).ok()).unwrap_or(0) }
+    }
+}
+
+/// All raw logs, sorted by name: `.txt`, `.jsonl`, and what a run that was killed left as `.partial`. A partial log that
+/// somebody is writing, or that has since been finished, is none. Hidden files and other names are somebody else's.
+pub(super) fn list(dir: &Path) -> Result<Vec<Source>> {
+    let failed = |cause| Error::Folder { dir: dir.to_path_buf(), cause };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let base = name.strip_suffix(PARTIAL).unwrap_or(&name);
+        if name.starts_with('.') || !(base.ends_with(".txt") || base.ends_with(".jsonl")) {
+            continue;
+        }
+        // A link that leads nowhere, or a file that has gone in the meantime, is no log.
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if metadata.is_file() {
+            found.push(Source { name, path: entry.path(), stamp: Stamp::of(&metadata) });
+        }
+    }
+    let finished: HashSet<String> = found.iter().map(|source| source.name.clone()).collect();
+    found.retain(|source| match source.name.strip_suffix(PARTIAL) {
+        Some(base) => !finished.contains(base) && !is_being_written(&source.path),
+        None => true,
+    });
+    found.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::LogWriter;
+    use crate::record::testing::{Dir, header, name};
+
+    #[test]
+    fn only_raw_logs_are_listed_in_the_order_of_their_names() {
+        let dir = Dir::new();
+        let names =
+            ["b.txt", "a.jsonl", "B.txt", "c.txt.partial", "b.txt.partial", "all.csv", ".x.txt", "m.gguf.partial"];
+        for name in names {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(dir.path().join("d.txt")).unwrap();
+        let listed: Vec<_> = list(dir.path()).unwrap().into_iter().map(|source| source.name).collect();
+        assert_eq!(listed, ["B.txt", "a.jsonl", "b.txt", "c.txt.partial"]);
+    }
+
+    #[test]
+    fn a_log_that_is_being_written_is_left_alone() {
+        let dir = Dir::new();
+        let log = LogWriter::create(dir.path(), &name("host"), &header()).unwrap();
+        assert_eq!(list(dir.path()).unwrap().len(), 0);
+        drop(log);
+        assert_eq!(list(dir.path()).unwrap().len(), 1);
+    }
+}
