@@ -31,9 +31,18 @@ pub fn build(toolchain: &setup::Toolchain) -> Result<()> {
     let start = Instant::now();
     say("build", "tokometer and its workers (llama.cpp takes some minutes the first time)");
     let hint = "The reason stands above. If it is a missing tool or header, `cargo xtask setup` says what to install.";
-    Cmd::cargo().arg("build").args(SCOPE).args(["--exclude", "xtask", "--bins"]).envs(&toolchain.env).hint(hint).run()?;
+    Cmd::cargo()
+        .arg("build")
+        .args(SCOPE)
+        .args(["--exclude", "xtask", "--bins"])
+        .envs(&toolchain.env)
+        .hint(hint)
+        .run()?;
     if !paths::tokometer().is_file() {
-        bail!("cargo has built, but {} is not there; is a target folder configured for one command only?", paths::tokometer().display());
+        bail!(
+            "cargo has built, but {} is not there; is a target folder configured for one command only?",
+            paths::tokometer().display()
+        );
     }
     say("build", format!("done in {:.0} s", start.elapsed().as_secs_f64()));
     Ok(())
@@ -60,6 +69,10 @@ mod tests {
     #[test]
     fn dependency_files_are_no_programs() {
         assert!(is_program("tokometer") && is_program("tokometer-worker-llamacpp"));
-        assert!(!is_program("tokometer.d") && !is_program("tokometer-worker-llamacpp.d") && !is_program("libtokometer.rlib"));
+        assert!(
+            !is_program("tokometer.d")
+                && !is_program("tokometer-worker-llamacpp.d")
+                && !is_program("libtokometer.rlib")
+        );
     }
 }

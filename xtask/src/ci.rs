@@ -33,7 +33,11 @@ const LINTS: &[Lint] = &[
         name: "doc",
         builds: true,
         command: || {
-            Cmd::cargo().arg("doc").args(SCOPE).args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings")
+            Cmd::cargo()
+                .arg("doc")
+                .args(SCOPE)
+                .args(["--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "-D warnings")
         },
         hint: "each warning above is an error here",
     },
@@ -55,7 +59,8 @@ pub fn lint(args: Args) -> Result<()> {
     if let Some(name) = names.iter().find(|name| LINTS.iter().all(|lint| lint.name != **name)) {
         return Err(anyhow!(Usage(format!("there is no lint {name:?}"))));
     }
-    let chosen: Vec<&Lint> = LINTS.iter().filter(|lint| names.is_empty() || names.iter().any(|name| name == lint.name)).collect();
+    let chosen: Vec<&Lint> =
+        LINTS.iter().filter(|lint| names.is_empty() || names.iter().any(|name| name == lint.name)).collect();
     let env = match chosen.iter().any(|lint| lint.builds) {
         true => setup::toolchain(true)?.env,
         false => Vec::new(),

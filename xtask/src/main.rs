@@ -34,24 +34,14 @@ const TASKS: &[Task] = &[
         about: "build, benchmark a small model in four quantizations, plot, present",
         run: demo::main,
     },
-    Task {
-        name: "test",
-        arguments: "",
-        about: "set up what the tests need and run them all",
-        run: test::main,
-    },
+    Task { name: "test", arguments: "", about: "set up what the tests need and run them all", run: test::main },
     Task {
         name: "setup",
         arguments: "[--python-engines] [--no-system]",
         about: "check what the machine lacks and install it where possible",
         run: setup::main,
     },
-    Task {
-        name: "build",
-        arguments: "",
-        about: "build tokometer and its workers side by side",
-        run: build::main,
-    },
+    Task { name: "build", arguments: "", about: "build tokometer and its workers side by side", run: build::main },
     Task {
         name: "bench",
         arguments: "[NAME...] [--rounds N] [--model M] [--quantize Q] [--threads N] [--size 1GB] [--dir DIR] [--log FILE] [--with-python]",
@@ -64,12 +54,7 @@ const TASKS: &[Task] = &[
         about: "the checks beside the tests; all without a name",
         run: ci::lint,
     },
-    Task {
-        name: "ci",
-        arguments: "",
-        about: "everything that must pass before a change is in",
-        run: ci::main,
-    },
+    Task { name: "ci", arguments: "", about: "everything that must pass before a change is in", run: ci::main },
 ];
 
 fn main() -> ExitCode {

@@ -79,7 +79,8 @@ impl Environment {
     /// Whether it was made to the end, with just these packages, at this place, and its interpreter still runs.
     pub fn is_ready(&self, packages: &Packages) -> bool {
         let kept = std::fs::read_to_string(self.stamp_file()).unwrap_or_default();
-        self.stamp(packages).is_ok_and(|stamp| stamp == kept) && Cmd::new(self.python()).args(["-c", ""]).ask().is_some()
+        self.stamp(packages).is_ok_and(|stamp| stamp == kept)
+            && Cmd::new(self.python()).args(["-c", ""]).ask().is_some()
     }
 
     /// Makes it, unless it is ready. The stamp is written last: an interrupted set-up starts anew.
@@ -92,7 +93,8 @@ impl Environment {
         say("setup", format!("making {name} with Python {}", base.version));
         Cmd::new(base.program).args(["-m", "venv", "--clear"]).arg(&self.folder).run()?;
         self.install(packages)?;
-        std::fs::write(self.stamp_file(), self.stamp(packages)?).with_context(|| format!("cannot write the stamp of {name}"))
+        std::fs::write(self.stamp_file(), self.stamp(packages)?)
+            .with_context(|| format!("cannot write the stamp of {name}"))
     }
 
     fn install(&self, packages: &Packages) -> Result<()> {
@@ -111,7 +113,9 @@ impl Environment {
     fn stamp(&self, packages: &Packages) -> Result<String> {
         let list = match packages {
             Packages::Listed(list) => list.join("\n"),
-            Packages::Hashed(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+            Packages::Hashed(file) => {
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+            }
         };
         Ok(format!("{}\n{list}\n", self.folder.display()))
     }

@@ -2,10 +2,10 @@
 
 use crate::args::Args;
 use crate::build::{self, SCOPE};
+use crate::paths;
 use crate::python::{self, Environment};
 use crate::setup::{self, Engines};
 use crate::shell::{Cmd, on_path, say};
-use crate::paths;
 use anyhow::{Result, bail};
 use std::ffi::OsString;
 use std::fmt;
@@ -56,7 +56,12 @@ pub fn main(args: Args) -> Result<()> {
         python += python_tests(&paths::root().join(folder), *engine)?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    say("test", format!("passed: {rust} Rust tests, {examples} documentation examples, {python} Python tests, in {seconds:.0} s"));
+    say(
+        "test",
+        format!(
+            "passed: {rust} Rust tests, {examples} documentation examples, {python} Python tests, in {seconds:.0} s"
+        ),
+    );
     Ok(())
 }
 
@@ -91,7 +96,8 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
     let shown = paths::short(folder);
     let tests = folder.join("tests");
     let files = std::fs::read_dir(&tests).into_iter().flatten().flatten();
-    let has_tests = files.map(|file| file.file_name().to_string_lossy().into_owned()).any(|name| name.starts_with("test_"));
+    let has_tests =
+        files.map(|file| file.file_name().to_string_lossy().into_owned()).any(|name| name.starts_with("test_"));
     if !has_tests {
         return Ok(Counts::default());
     }

@@ -283,7 +283,12 @@ mod tests {
         Args::command().debug_assert();
         for command in Args::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains(&format!("tokometer {}", command.get_name())) || help.contains(&format!(" {} ", command.get_name())), "{}", command.get_name());
+            assert!(
+                help.contains(&format!("tokometer {}", command.get_name()))
+                    || help.contains(&format!(" {} ", command.get_name())),
+                "{}",
+                command.get_name()
+            );
         }
     }
 }

@@ -72,7 +72,9 @@ pub fn engines(asked: &[String], config: &Config, mut missing: impl FnMut(&str))
         }
     }
     if found.is_empty() {
-        bail!("no engine is installed; `cargo xtask build` builds the workers, `tokometer doctor` shows what is missing");
+        bail!(
+            "no engine is installed; `cargo xtask build` builds the workers, `tokometer doctor` shows what is missing"
+        );
     }
     Ok(found)
 }
@@ -90,7 +92,8 @@ pub fn model(selection: &Selection, config: &Config) -> Result<ModelRef> {
 
 /// The quantizations that were asked for.
 pub fn quantizations(selection: &Selection, config: &Config) -> Vec<String> {
-    let asked = if selection.quantize.is_empty() { config.defaults.quantize.clone() } else { Some(selection.quantize.clone()) };
+    let asked =
+        if selection.quantize.is_empty() { config.defaults.quantize.clone() } else { Some(selection.quantize.clone()) };
     let mut asked = asked.unwrap_or_else(|| vec!["default".into()]);
     let mut seen = std::collections::BTreeSet::new();
     asked.retain(|name| seen.insert(name.to_lowercase()));

@@ -7,10 +7,17 @@ use tokometer_core::record::{Context, Phase, Series, Step};
 use tokometer_core::report::{self, ModelSource, ReportContext, RunInfo};
 
 const PLOTS: &[&str] = &[
-    "backend_comparison", "speedup_comparison", "summary_stats", "quantization_impact", "latency_distribution",
-    "memory_throughput", "param_throughput", "device_comparison",
+    "backend_comparison",
+    "speedup_comparison",
+    "summary_stats",
+    "quantization_impact",
+    "latency_distribution",
+    "memory_throughput",
+    "param_throughput",
+    "device_comparison",
 ];
-const QUANTIZATIONS: &[(&str, &str, f64)] = &[("default", "Q6_K", 6.56), ("float16", "F16", 16.0), ("int8", "Q8_0", 8.5), ("nf4", "Q4_K_M", 4.85)];
+const QUANTIZATIONS: &[(&str, &str, f64)] =
+    &[("default", "Q6_K", 6.56), ("float16", "F16", 16.0), ("int8", "Q8_0", 8.5), ("nf4", "Q4_K_M", 4.85)];
 const LONG_HOST: &str = "gpu-node-17.cluster.example-university.edu";
 const LONG_MODEL: &str = "hf:organization-with-a-name/Model-3.2-1B-Instruct-with-a-very-long-name_v2";
 
@@ -91,7 +98,9 @@ fn context(hosts: &[&str]) -> ReportContext {
     let run = |host: &&str| RunInfo {
         host: Some((*host).to_owned()),
         machine: vec!["A processor, 2 cores, 25 GB, Debian GNU/Linux 12, Linux 6.1.0".into()],
-        command: ["tokometer", "run", "--model", LONG_MODEL, "--quantize", "default,float16,int8,nf4"].map(str::to_owned).to_vec(),
+        command: ["tokometer", "run", "--model", LONG_MODEL, "--quantize", "default,float16,int8,nf4"]
+            .map(str::to_owned)
+            .to_vec(),
         versions: vec![("llama.cpp".into(), "b1234".into())],
         measured_on: Some("2026-11-24".into()),
     };

@@ -74,10 +74,7 @@ pub fn free(path: &Path) -> Result<u64> {
 
 /// `path`, or the first of its ancestors that exists; the current folder for a relative path of which nothing exists.
 fn nearest_existing(path: &Path) -> &Path {
-    path.ancestors()
-        .filter(|p| !p.as_os_str().is_empty())
-        .find(|p| p.exists())
-        .unwrap_or(Path::new("."))
+    path.ancestors().filter(|p| !p.as_os_str().is_empty()).find(|p| p.exists()).unwrap_or(Path::new("."))
 }
 
 /// A number of bytes for a person, in units of 1000.

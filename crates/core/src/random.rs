@@ -13,7 +13,8 @@ impl Random {
     /// A generator for a seed and a name, so that different uses of one seed do not share a stream.
     pub fn named(seed: u64, name: &str) -> Random {
         // FNV-1a, 64 bit.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash)
     }
 

@@ -27,7 +27,8 @@ fn edit() -> impl Strategy<Value = Edit> {
         (at(), any::<u8>()).prop_map(|(i, n)| Edit::Remove(i, n)),
         at().prop_map(Edit::Cut),
         // Lengths and counts that lie.
-        (at(), prop_oneof![Just(u64::MAX), Just(u64::MAX / 8), Just(1 << 40), Just(0), any::<u64>()]).prop_map(|(i, n)| Edit::Number(i, n)),
+        (at(), prop_oneof![Just(u64::MAX), Just(u64::MAX / 8), Just(1 << 40), Just(0), any::<u64>()])
+            .prop_map(|(i, n)| Edit::Number(i, n)),
         (at(), at()).prop_map(|(a, b)| Edit::Repeat(a, b)),
     ]
 }
@@ -74,13 +75,18 @@ fn corpus(kind: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn changed(kind: &'static str) -> impl Strategy<Value = (PathBuf, Vec<u8>)> {
     let seeds = corpus(kind);
-    (prop::sample::select(seeds), prop::collection::vec(edit(), 0..6)).prop_map(|((path, bytes), edits)| (path, apply(bytes, &edits)))
+    (prop::sample::select(seeds), prop::collection::vec(edit(), 0..6))
+        .prop_map(|((path, bytes), edits)| (path, apply(bytes, &edits)))
 }
 
 fn fresh(name: &str) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static N: AtomicU32 = AtomicU32::new(0);
-    std::env::temp_dir().join(format!("tokometer-fuzz-{name}-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed)))
+    std::env::temp_dir().join(format!(
+        "tokometer-fuzz-{name}-{}-{}",
+        std::process::id(),
+        N.fetch_add(1, Ordering::Relaxed)
+    ))
 }
 
 proptest! {

@@ -36,7 +36,8 @@ pub fn compile_with(main: &Path, root: &Path, options: &Options<'_>) -> Result<C
 
 /// The canonical root, and the document as the compiler names it.
 fn locate(main: &Path, root: &Path) -> Result<(PathBuf, FileId)> {
-    let canonical = |path: &Path| std::fs::canonicalize(path).map_err(|why| Error::Open { path: path.to_path_buf(), why });
+    let canonical =
+        |path: &Path| std::fs::canonicalize(path).map_err(|why| Error::Open { path: path.to_path_buf(), why });
     let (real_root, real_main) = (canonical(root)?, canonical(main)?);
     let path = VirtualPath::virtualize(&real_root, &real_main)
         .map_err(|_| Error::Outside { main: main.to_path_buf(), root: root.to_path_buf() })?;

@@ -41,7 +41,9 @@ impl Folder {
 
     fn read(&self, id: FileId) -> FileResult<Bytes> {
         if let VirtualRoot::Package(spec) = id.root() {
-            let why = format!("packages are not offered here; copy the files of {spec} into the project and import them by path");
+            let why = format!(
+                "packages are not offered here; copy the files of {spec} into the project and import them by path"
+            );
             return Err(FileError::Package(PackageError::Other(Some(why.into()))));
         }
         let path = id.vpath().realize(&self.root)?;

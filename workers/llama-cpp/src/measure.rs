@@ -5,7 +5,11 @@ use std::time::Instant;
 use tokometer_protocol::{FailureKind, Generate, Generated};
 
 /// Runs one pass of the workload. `on_token` sees each token as it comes (streaming); while measuring it does nothing.
-pub fn generate(context: &mut Context, request: &Generate, mut on_token: impl FnMut(&Model, u32, u32)) -> Result<Generated> {
+pub fn generate(
+    context: &mut Context,
+    request: &Generate,
+    mut on_token: impl FnMut(&Model, u32, u32),
+) -> Result<Generated> {
     let n = request.gen_tokens as usize;
     validate(context, request)?;
     let mut prompt = ids(&request.prompt);

@@ -5,7 +5,8 @@ use crate::{measure, score};
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 use tokometer_protocol::{
-    Answer, Body, Call, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request, Streamed, VERSION,
+    Answer, Body, Call, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request, Streamed,
+    VERSION,
 };
 
 /// Serves until the input ends or `shutdown` comes.
@@ -148,7 +149,8 @@ fn no_model() -> Failure {
 
 fn hello(protocol: u32) -> Result<Answer> {
     if protocol != VERSION {
-        let message = format!("the harness speaks protocol {protocol}, this worker {VERSION}: build both from one version");
+        let message =
+            format!("the harness speaks protocol {protocol}, this worker {VERSION}: build both from one version");
         return Err(Failure { kind: FailureKind::Protocol, message });
     }
     let names = ["load", "generate", "score", "tokenize", "detokenize", "quantize", "unload"];
@@ -175,9 +177,17 @@ fn options(load: &Load) -> Result<Option<i32>> {
         match (key.as_str(), value.parse()) {
             ("gpu_layers", Ok(layers)) => gpu_layers = Some(layers),
             ("gpu_layers", Err(_)) => {
-                return Err(failure(FailureKind::Unsupported, format!("gpu_layers takes a whole number, not {value:?}")));
+                return Err(failure(
+                    FailureKind::Unsupported,
+                    format!("gpu_layers takes a whole number, not {value:?}"),
+                ));
             }
-            _ => return Err(failure(FailureKind::Unsupported, format!("llama.cpp has no option {key:?}; it has gpu_layers"))),
+            _ => {
+                return Err(failure(
+                    FailureKind::Unsupported,
+                    format!("llama.cpp has no option {key:?}; it has gpu_layers"),
+                ));
+            }
         }
     }
     Ok(gpu_layers)
@@ -192,7 +202,10 @@ fn describe(context: &Context, load: &Load, settings: &ContextSettings, load_ns:
     let devices = llama::devices();
     let device = match &load.device {
         Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
-        None => devices.iter().find(|device| device.kind == "gpu").or_else(|| devices.iter().find(|device| device.kind == "cpu")),
+        None => devices
+            .iter()
+            .find(|device| device.kind == "gpu")
+            .or_else(|| devices.iter().find(|device| device.kind == "cpu")),
     };
     let per_token = context.kv_bytes_per_token;
     Loaded {

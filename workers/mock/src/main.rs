@@ -8,11 +8,24 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 use tokometer_protocol::{
-    Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored, VERSION,
+    Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored,
+    VERSION,
 };
 
 /// What can go wrong.
-const FAULTS: &[&str] = &["crash_in_load", "hang_in_load", "crash_in_generate", "hang", "killed", "garbage", "short", "cached", "error", "out_of_memory", "flood"];
+const FAULTS: &[&str] = &[
+    "crash_in_load",
+    "hang_in_load",
+    "crash_in_generate",
+    "hang",
+    "killed",
+    "garbage",
+    "short",
+    "cached",
+    "error",
+    "out_of_memory",
+    "flood",
+];
 
 #[derive(Default)]
 struct Mock {
@@ -60,7 +73,9 @@ impl Mock {
         match request {
             Request::Hello { .. } => Ok(Answer::Hello(hello())),
             Request::Load(load) => self.load(load),
-            Request::Generate(_) | Request::Score { .. } if !self.loaded => failure(FailureKind::Protocol, "no model is loaded"),
+            Request::Generate(_) | Request::Score { .. } if !self.loaded => {
+                failure(FailureKind::Protocol, "no model is loaded")
+            }
             Request::Generate(request) => self.generate(&request).map(Answer::Generated),
             Request::Score { tokens } => Ok(Answer::Scored(Scored {
                 logprobs: vec![-1.0; tokens.len() - 1],
@@ -68,7 +83,9 @@ impl Mock {
                 top_logprobs: vec![-1.0; tokens.len() - 1],
             })),
             Request::Tokenize { text, .. } => Ok(Answer::Tokens { tokens: text.bytes().map(u32::from).collect() }),
-            Request::Detokenize { tokens } => Ok(Answer::Pieces { pieces: tokens.iter().map(|t| format!("<{t}>")).collect() }),
+            Request::Detokenize { tokens } => {
+                Ok(Answer::Pieces { pieces: tokens.iter().map(|t| format!("<{t}>")).collect() })
+            }
             Request::Quantize { .. } => failure(FailureKind::Unsupported, "the mock engine has no files"),
             Request::Unload | Request::Shutdown => Ok(Answer::Done),
         }
@@ -107,8 +124,12 @@ impl Mock {
 
     /// Disarms the fault in all but the launch that it is meant for.
     fn arm(&mut self) {
-        let (Some(wanted), Some(counter)) = (self.options.get("fault_launch"), self.options.get("fault_counter")) else { return };
-        let count = std::fs::read_to_string(counter).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0) + 1;
+        let (Some(wanted), Some(counter)) = (self.options.get("fault_launch"), self.options.get("fault_counter"))
+        else {
+            return;
+        };
+        let count =
+            std::fs::read_to_string(counter).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0) + 1;
         let _ = std::fs::write(counter, count.to_string());
         if *wanted != count.to_string() {
             self.options.remove("fault");
@@ -173,7 +194,12 @@ fn hello() -> Hello {
         engine_version: "1".into(),
         worker_version: env!("CARGO_PKG_VERSION").into(),
         build: BTreeMap::new(),
-        devices: vec![Device { name: "CPU".into(), description: "mock processor".into(), kind: "cpu".into(), memory_bytes: None }],
+        devices: vec![Device {
+            name: "CPU".into(),
+            description: "mock processor".into(),
+            kind: "cpu".into(),
+            memory_bytes: None,
+        }],
         methods: ["load", "generate", "score", "tokenize", "detokenize", "unload"].map(String::from).to_vec(),
         quantizations: ["mock-4", "mock-8", "mock-16"].map(String::from).to_vec(),
     }

@@ -9,7 +9,7 @@ import math
 
 from tinygrad import Tensor, UOp, dtypes
 from tinygrad.renderer import Estimates
-from tinygrad.uop.ops import AxisType, KernelInfo, Ops
+from tinygrad.uop.ops import AxisType, KernelInfo
 
 from . import lanes as vec
 from .launch import largest_divisor, launch
@@ -85,78 +85,77 @@ class Attention:
         thread, within = UOp.range(used, 0, AxisType.THREAD), UOp.range(units // used, 1)
         return thread * (units // used) + within, [within, thread]
 
-    def _scores(self, start: UOp, scores: UOp, turned: UOp, keys: UOp) -> UOp:
+    def _scores(self, start: UOp, *nodes: UOp) -> UOp:
         """scores[h, r, j] = sum over d of query[h, r, d] * key[h, d, j]."""
+        scores, turned, keys = map(vec.flat, nodes)
         step, groups = vec.width(), self.rows // self.at_once
         unit, ends = self._split(self.kv_heads * groups)
-        head, first_row = unit // groups, (unit % groups) * self.at_once
-        block = UOp.range(self._blocks(start, 2 * step), 2)
-        d = UOp.range(self.size, 3, AxisType.REDUCE)
-        stores = []
-        for first in (0, step):
-            column = block * (2 * step) + first
-            key = vec.load(keys.flatten(), (head * self.size + d) * self.positions + column, self.kv_type, step)
-            for i in range(self.at_once):
-                row = head * self.rows + first_row + i
-                for lane in range(step):
-                    total = (key.gep(lane) * turned.flatten()[row * self.size + d]).reduce(d, arg=Ops.ADD)
-                    stores.append(scores.flatten().index(row * self.positions + column + lane, ptr=True).store(total))
+        head = unit // groups
+        rows = [unit * self.at_once + i for i in range(self.at_once)]
+        block, d = UOp.range(self._blocks(start, 2 * step), 2), UOp.range(self.size, 3)
+        columns = [block * (2 * step) + first for first in (0, step)]
+        queries = [turned[row * self.size + d] for row in rows]
+        terms = []
+        for column in columns:
+            key = vec.load(keys, (head * self.size + d) * self.positions + column, self.kv_type, step)
+            terms += [[(key, query)] for query in queries]
+        sums = vec.Sums(len(terms), step, 0, [*ends, block]).over([d], terms)
+        places = [row * self.positions + column for column in columns for row in rows]
+        stores = vec.store([(scores, place, total) for place, total in zip(places, sums)])
         moved = self._cache_bytes(start) + self._score_bytes(start)
-        return self._sink("scores", self._work(start), moved, UOp.group(*stores).end(block, *ends))
+        return self._sink("scores", self._work(start), moved, stores.end(block, *ends))
 
-    def _softmax(self, start: UOp, shares: UOp, scores: UOp) -> UOp:
+    def _softmax(self, start: UOp, *nodes: UOp) -> UOp:
         """shares[h, r, j] = softmax over the positions j that row r may see, 0 for the others."""
+        shares, scores = map(vec.flat, nodes)
         step = vec.width()
         row, ends = self._split(self.kv_heads * self.rows)
         last = start + (row % self.rows) // self.group
         base = row * self.positions
+        blocks = self._blocks(start, step)
+        first, second, third = (UOp.range(blocks, i) for i in (2, 3, 4))
 
         def visible(loop: UOp) -> tuple:
-            places = vec.count_up(loop * step, step)
-            mask = vec.custom(dtypes.int.vec(step), "({0}<={1})", places, last.cast(dtypes.int))
-            return vec.load(scores.flatten(), base + loop * step, "float32", step), mask
+            mask = vec.custom(dtypes.int.vec(step), "({0}<={1})", vec.count_up(loop * step, step), last.cast(dtypes.int))
+            return vec.load(scores, base + loop * step, "float32", step), mask
 
         def raised(loop: UOp, highest: UOp) -> UOp:
             value, mask = visible(loop)
             power = vec.exp(vec.alu("({0}-{1})", value, highest), step)
             return vec.select(mask, power, vec.constant(0.0, step), step)
 
-        blocks = self._blocks(start, step)
-        first, second = (UOp.range(blocks, i, AxisType.REDUCE) for i in (2, 3))
         value, mask = visible(first)
         value = vec.select(mask, value, vec.constant(_MASKED, step), step)
-        highest = _across([value.gep(i).reduce(first, arg=Ops.MAX) for i in range(step)], Ops.MAX)
-        power = raised(second, highest)
-        total = _across([power.gep(i).reduce(second, arg=Ops.ADD) for i in range(step)], Ops.ADD)
-        third = UOp.range(blocks, 4)
-        share = vec.alu("({0}*{1})", raised(third, highest), total.reciprocal())
-        places = [shares.flatten().index(base + third * step + i, ptr=True) for i in range(step)]
-        stores = UOp.group(*(place.store(share.gep(i)) for i, place in enumerate(places)))
+        highest = vec.Sums(1, step, 0, ends, _MASKED).highest([first], value)
+        highest = vec.across("({0}>{1}?{0}:{1})", highest)
+        one = UOp.const(dtypes.float, 1.0)
+        total = vec.Sums(1, step, 1, ends).over([second], [[(raised(second, highest), one)]])[0]
+        share = vec.alu("({0}*(1.0f/{1}))", raised(third, highest), vec.across("({0}+{1})", total))
         moved = 2 * self._score_bytes(start)
-        return self._sink("softmax", moved, moved, stores.end(third, *ends))
+        return self._sink("softmax", moved, moved, vec.store([(shares, base + third * step, share)]).end(third, *ends))
 
-    def _mix(self, start: UOp, out: UOp, shares: UOp, values: UOp) -> UOp:
+    def _mix(self, start: UOp, *nodes: UOp) -> UOp:
         """out[t, h, d] = sum over j of share[h, r, j] * value[h, j, d]."""
+        out, shares, values = map(vec.flat, nodes)
         step = math.gcd(self.size, vec.width())
         lanes = math.gcd(self.size, 2 * step)
         groups, parts = self.rows // self.at_once, self.size // lanes
         unit, ends = self._split(self.kv_heads * groups)
-        head, first_row = unit // groups, (unit % groups) * self.at_once
-        part = UOp.range(parts, 2)
-        j = UOp.range(self._blocks(start, 1), 3, AxisType.REDUCE)
-        stores = []
-        for first in range(0, lanes, step):
-            column = part * lanes + first
-            value = vec.load(values.flatten(), (head * self.positions + j) * self.size + column, self.kv_type, step)
-            for i in range(self.at_once):
-                row = first_row + i
-                place = ((row // self.group) * self.heads + head * self.group + row % self.group) * self.size + column
-                share = shares.flatten()[(head * self.rows + row) * self.positions + j]
-                for lane in range(step):
-                    total = (value.gep(lane) * share).reduce(j, arg=Ops.ADD)
-                    stores.append(out.flatten().index(place + lane, ptr=True).store(total))
+        head = unit // groups
+        rows = [(unit % groups) * self.at_once + i for i in range(self.at_once)]
+        part, j = UOp.range(parts, 2), UOp.range(self._blocks(start, 1), 3)
+        columns = [part * lanes + first for first in range(0, lanes, step)]
+        weights = [shares[(unit * self.at_once + i) * self.positions + j] for i in range(self.at_once)]
+        terms = []
+        for column in columns:
+            value = vec.load(values, (head * self.positions + j) * self.size + column, self.kv_type, step)
+            terms += [[(value, weight)] for weight in weights]
+        sums = vec.Sums(len(terms), step, 0, [*ends, part]).over([j], terms)
+        places = [((row // self.group) * self.heads + head * self.group + row % self.group) * self.size + column
+                  for column in columns for row in rows]
+        stores = vec.store([(out, place, total) for place, total in zip(places, sums)])
         moved = self._cache_bytes(start) + self._score_bytes(start)
-        return self._sink("mix", self._work(start), moved, UOp.group(*stores).end(part, *ends))
+        return self._sink("mix", self._work(start), moved, stores.end(part, *ends))
 
     def _cache_bytes(self, start: UOp):
         """Bytes of one cache up to the last position."""
@@ -174,9 +173,3 @@ class Attention:
         name = f"attention_{what}_{self.n}_{self.heads}_{self.kv_heads}_{self.size}_{self.positions}"
         return UOp.sink(*ends, arg=KernelInfo(name=name, estimates=Estimates(work, moved, moved)), tag=1)
 
-
-def _across(values: list, op: Ops) -> UOp:
-    """All values joined by `op`, in pairs."""
-    while len(values) > 1:
-        values = [a.alu(op, b) for a, b in zip(values[::2], values[1::2])]
-    return values[0]

@@ -7,7 +7,6 @@ again while the context grows.
 import array
 
 from tinygrad import Device, Tensor, TinyJit, UOp, dtypes
-from tinygrad.helpers import Context
 from tinygrad.uop.ops import Ops
 
 from .model import Model
@@ -39,27 +38,23 @@ class Compiled:
     def prefill(self, tokens: list, start: int) -> Tensor:
         """Runs at most `chunk` tokens; the rest of the chunk is padding whose cache entries are written over later."""
         self._fill(self._ids[self.chunk], tokens + [0] * (self.chunk - len(tokens)))
-        with Context(SPEC=0):
-            return self._prefill(self._ids[self.chunk], self._start.bind(start))
+        return self._prefill(self._ids[self.chunk], self._start.bind(start))
 
     def first_token(self, hidden: Tensor, row: int) -> Tensor:
         """The greedy token after one row of a chunk."""
-        with Context(SPEC=0):
-            return self._head(hidden, self._row.bind(row))
+        return self._head(hidden, self._row.bind(row))
 
     def step(self, token: int, start: int) -> Tensor:
         """The greedy token after `token` at position `start`."""
         self._fill(self._ids[1], [token])
-        with Context(SPEC=0):
-            return self._step(self._ids[1], self._start.bind(start))
+        return self._step(self._ids[1], self._start.bind(start))
 
     def score(self, hidden: Tensor, targets: list) -> list:
         """For every row: log-probability of its target, the greedy token, its log-probability. Three lists."""
         if self._targets is None:
             self._targets = Tensor([0] * self.chunk, dtype=dtypes.int32, device=self.model.device).contiguous().realize()
         self._fill(self._targets, targets + [0] * (self.chunk - len(targets)))
-        with Context(SPEC=0):
-            results = self._score(hidden, self._targets)
+        results = self._score(hidden, self._targets)
         return [tensor.tolist()[: len(targets)] for tensor in results]
 
     def _scores(self, hidden: Tensor, targets: Tensor) -> tuple:

@@ -7,8 +7,10 @@ rest of a kernel is ordinary tinygrad; Clang joins the lanes again.
 
 import functools
 import platform
+import re
 
 from tinygrad import UOp, dtypes
+from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import Ops
 
 _C_NAMES = {
@@ -43,6 +45,11 @@ def custom(dtype, text: str, *sources: UOp) -> UOp:
     return UOp(Ops.CUSTOM, dtype, sources, text)
 
 
+def flat(node: UOp) -> UOp:
+    """The buffer behind a kernel's parameter, to be indexed by one number. Cheaper to lower than a shaped view."""
+    return node.src[0] if node.op is Ops.RESHAPE else node
+
+
 def load(buffer: UOp, offset: UOp, stored: str, lanes: int) -> UOp:
     """`lanes` numbers from `offset` on, as floats."""
     dtype, name = _C_NAMES[stored]
@@ -53,6 +60,61 @@ def load(buffer: UOp, offset: UOp, stored: str, lanes: int) -> UOp:
         wide = to_int(raw, lanes)
         return custom(dtypes.float.vec(lanes), f"__builtin_bit_cast(float{lanes}, {{0}}<<16)", wide)
     return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", raw)
+
+
+def store(places: list) -> UOp:
+    """Writes vectors of floats: `places` holds (buffer, offset, vector)."""
+    return together([
+        (f"*((float{vector.dtype.count}*)({{0}})) = {{1}};", [buffer.index(offset, ptr=True), vector])
+        for buffer, offset, vector in places
+    ])
+
+
+def together(statements: list) -> UOp:
+    """Statements (text, sources) as one node, so that one end of a loop closes them all."""
+    text, sources = "", []
+    for each, wanted in statements:
+        numbers = {f"{{{i}}}": f"{{{i + len(sources)}}}" for i in range(len(wanted))}
+        text += re.sub(r"\{\d+\}", lambda match, numbers=numbers: numbers[match[0]], each)
+        sources += wanted
+    return custom(dtypes.void, text, *sources)
+
+
+class Sums:
+    """Vectors in registers that a loop adds to. `count` of them, `lanes` wide; `outer` are the loops around."""
+
+    def __init__(self, count: int, lanes: int, slot: int, outer: list, first: float = 0.0):
+        self._count, self._lanes = count, lanes
+        self._registers = UOp.placeholder((count * lanes,), dtypes.float, slot, AddrSpace.REG)
+        begun, start = self._registers.after(*outer), constant(first, lanes)
+        self._begun = store([(begun, self._place(i), start) for i in range(count)])
+
+    def _place(self, i: int) -> UOp:
+        return UOp.const(dtypes.weakint, i * self._lanes)
+
+    def over(self, loops: list, terms: list) -> list:
+        """Adds to vector i, in every pass, the products (vector, scalar) of `terms[i]`; the sums after the loops."""
+        pointer = f"*((float{self._lanes}*)({{0}}))"
+        statements = []
+        for i, products in enumerate(terms):
+            text = "".join(f"{pointer} += {{{1 + 2 * j}}}*{{{2 + 2 * j}}};" for j in range(len(products)))
+            statements.append((i, text, [factor for product in products for factor in product]))
+        return self._run(loops, statements)
+
+    def highest(self, loops: list, vector: UOp) -> UOp:
+        """The larger of vector 0 and `vector` in every lane, over all passes."""
+        kind, ints = f"float{self._lanes}", f"__builtin_bit_cast(int{self._lanes}, "
+        pointer = f"*(({kind}*)({{0}}))"
+        mask = f"({pointer}<{{1}})"
+        text = f"{pointer} = __builtin_bit_cast({kind}, ({ints}{pointer})&~{mask})|({ints}{{1}})&{mask}));"
+        return self._run(loops, [(0, text, [vector])])[0]
+
+    def _run(self, loops: list, statements: list) -> list:
+        inside = self._registers.after(*loops)
+        bodies = [(text, [inside.index(self._place(i), ptr=True), *sources]) for i, text, sources in statements]
+        bodies.append(("", [self._begun]))  # no text: only says what comes first
+        done = self._registers.after(together(bodies).end(*loops))
+        return [load(done, self._place(i), "float32", self._lanes) for i in range(self._count)]
 
 
 def load_bytes(buffer: UOp, offset: UOp, lanes: int) -> UOp:
@@ -79,6 +141,14 @@ def to_float(vector: UOp, lanes: int) -> UOp:
 def constant(value: float, lanes: int) -> UOp:
     """The same float in every lane."""
     return custom(dtypes.float.vec(lanes), f"((float{lanes}){{{{}}}}+({value:.1f}f))")
+
+
+def across(text: str, vector: UOp) -> UOp:
+    """All lanes joined, in pairs, by an expression of two floats: one float."""
+    values = [custom(dtypes.float, f"{{0}}[{i}]", vector) for i in range(vector.dtype.count)]
+    while len(values) > 1:
+        values = [custom(dtypes.float, text, a, b) for a, b in zip(values[::2], values[1::2])]
+    return values[0]
 
 
 def select(mask: UOp, yes: UOp, no: UOp, lanes: int) -> UOp:

@@ -8,7 +8,7 @@ import math
 
 from tinygrad import Tensor, UOp, dtypes
 from tinygrad.renderer import Estimates
-from tinygrad.uop.ops import AxisType, KernelInfo, Ops
+from tinygrad.uop.ops import AxisType, KernelInfo
 
 from . import lanes as vec
 from .packed import Packed
@@ -42,44 +42,44 @@ def table_of(w: Packed) -> Tensor:
     return _tables[key]
 
 
-def _kernel(w: Packed, n: int, with_residual: bool, out: UOp, x: UOp, codes: UOp, *rest: UOp) -> UOp:
+def _kernel(w: Packed, n: int, with_residual: bool, *nodes: UOp) -> UOp:
+    out, x, codes, *rest = map(vec.flat, nodes)
     names = list(w.parts)
-    parts = dict(zip(names, (r.flatten() for r in rest)))
-    table = vec.Table(rest[len(names)].flatten(), vec.width()) if w.format.table else None
-    residual = rest[-1].flatten() if with_residual else None
-    lanes, step = w.lanes, vec.width()
+    parts = dict(zip(names, rest))
+    table = vec.Table(rest[len(names)], vec.width()) if w.format.table else None
+    residual = rest[-1] if with_residual else None
+    step = vec.width()
     at_once = math.gcd(n, vec.rows_at_once())
     thread = UOp.range(w.threads, 0, AxisType.THREAD)
-    within = UOp.range(w.blocks // w.threads, 1)
+    within, group = UOp.range(w.blocks // w.threads, 1), UOp.range(n // at_once, 2)
     block = thread * (w.blocks // w.threads) + within
-    group = UOp.range(n // at_once, 2)
     loops = _column_loops(w)
+    rows = [group * at_once + i for i in range(at_once)]
+    firsts = range(0, w.lanes, step)
+    inputs = [[x[row * w.cols + _column(w, loops) + p] for p in range(w.format.per_byte)] for row in rows]
+    terms = []
+    for first in firsts:
+        weights = _weights(w, codes, parts, table, block, first, loops)
+        terms += [list(zip(weights, values)) for values in inputs]
+    sums = vec.Sums(len(terms), step, 0, [thread, within, group]).over(loops, terms)
     stores = []
-    for first in range(0, lanes, step):
-        weights = _weights(w, codes.flatten(), parts, table, block, first, loops)
+    for first in firsts:
         row_scale = _row_scale(w, parts, block, first)
-        for i in range(at_once):
-            row = group * at_once + i
-            for lane in range(step):
-                total = None
-                for offset, weight in enumerate(weights):
-                    term = weight.gep(lane) * x[row, _column(w, loops) + offset]
-                    total = term if total is None else total + term
-                total = total.reduce(*loops, arg=Ops.ADD)
-                if row_scale is not None:
-                    total = total * row_scale.gep(lane)
-                place = row * w.padded_rows + block * lanes + (first + lane)
-                if residual is not None:
-                    total = total + residual[place]
-                stores.append(out.flatten().index(place, ptr=True).store(total))
-    ends = [within, group, thread]
-    return UOp.group(*stores).end(*ends).sink(arg=_info(w, n, with_residual), tag=1)
+        for row in rows:
+            total = sums[len(stores)]
+            if row_scale is not None:
+                total = vec.alu("({0}*{1})", total, row_scale)
+            place = row * w.padded_rows + block * w.lanes + first
+            if residual is not None:
+                total = vec.alu("({0}+{1})", total, vec.load(residual, place, "float32", step))
+            stores.append((out, place, total))
+    return vec.store(stores).end(group, within, thread).sink(arg=_info(w, n, with_residual), tag=1)
 
 
 def _column_loops(w: Packed) -> list:
     """Nested loops over the columns, one level per group size; the innermost counts stored elements."""
     sizes = [w.cols, *w.format.groups, w.format.per_byte]
-    return [UOp.range(outer // inner, 3 + i, AxisType.REDUCE) for i, (outer, inner) in enumerate(zip(sizes, sizes[1:]))]
+    return [UOp.range(outer // inner, 3 + i) for i, (outer, inner) in enumerate(zip(sizes, sizes[1:]))]
 
 
 def _stored(w: Packed, loops: list, upto: int) -> UOp:

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-pub const BENCH: Bench = Bench { name: "collate", about: "1 GB of raw logs to CSV, beside reading and JSON-parsing the same bytes", run };
+pub const BENCH: Bench =
+    Bench { name: "collate", about: "1 GB of raw logs to CSV, beside reading and JSON-parsing the same bytes", run };
 
 /// Bytes of the sample from which the size of the CSV is foretold.
 const PILOT: u64 = 8_000_000;
@@ -81,10 +82,18 @@ fn report(source: &Path, files: usize, bytes: u64, figures: &Figures) -> Report 
         ("read and parse JSON, all cores", figures.parse_all, None),
     ];
     Report {
-        title: format!("{files} logs, {} GB, {} rounds, {} cores", figure(bytes as f64 / 1e9), seconds.len(), figures.cores),
+        title: format!(
+            "{files} logs, {} GB, {} rounds, {} cores",
+            figure(bytes as f64 / 1e9),
+            seconds.len(),
+            figures.cores
+        ),
         table: table(&rows, bytes, figures.parse_all),
         notes: vec![
-            format!("collate also wrote {} GB of CSV; the files were in the page cache", figure(figures.csv_bytes as f64 / 1e9)),
+            format!(
+                "collate also wrote {} GB of CSV; the files were in the page cache",
+                figure(figures.csv_bytes as f64 / 1e9)
+            ),
             "parsing builds a serde_json value of every line and drops it".into(),
         ],
         raw: json!({
@@ -99,7 +108,13 @@ fn table(rows: &[(&str, f64, Option<u64>)], bytes: u64, reference: f64) -> Table
     let mut table = Table::new(&["", "s", "GB/s", "speed against parsing", "peak MB"]);
     for (name, seconds, peak) in rows {
         let rate = bytes as f64 / 1e9 / seconds;
-        table.row([(*name).to_owned(), figure(*seconds), figure(rate), format!("{:.2}x", reference / seconds), megabytes(*peak)]);
+        table.row([
+            (*name).to_owned(),
+            figure(*seconds),
+            figure(rate),
+            format!("{:.2}x", reference / seconds),
+            megabytes(*peak),
+        ]);
     }
     table
 }
@@ -128,15 +143,24 @@ fn pilot(source: &Path, work: &Path, logs: &Path) -> Result<f64> {
 /// As many bytes of logs as were asked for, or as fit on the disk with their CSV and room to spare.
 fn fitting(asked: u64, growth: f64, folder: &Path) -> Result<u64> {
     let parent = folder.parent().unwrap_or(folder);
-    let Some(free) = Cmd::new("df").arg("-Pk").arg(parent).ask().as_deref().and_then(free_bytes) else { return Ok(asked) };
+    let Some(free) = Cmd::new("df").arg("-Pk").arg(parent).ask().as_deref().and_then(free_bytes) else {
+        return Ok(asked);
+    };
     // The CSV may stand there twice while it is replaced.
     let per_byte = 1.0 + 2.0 * growth;
     let room = (free as f64 * 0.8 / per_byte) as u64;
     if room < PILOT {
-        return Err(anyhow!("{} has too little space for this benchmark: {} GB are free", parent.display(), figure(free as f64 / 1e9)));
+        return Err(anyhow!(
+            "{} has too little space for this benchmark: {} GB are free",
+            parent.display(),
+            figure(free as f64 / 1e9)
+        ));
     }
     if room < asked {
-        say("bench", format!("the disk has room for {} GB of logs and their CSV, not for more", figure(room as f64 / 1e9)));
+        say(
+            "bench",
+            format!("the disk has room for {} GB of logs and their CSV, not for more", figure(room as f64 / 1e9)),
+        );
     }
     Ok(asked.min(room))
 }
@@ -157,7 +181,8 @@ fn replicate(source: &Path, folder: &Path, bytes: u64) -> Result<Vec<PathBuf>> {
 
 fn text_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "txt")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "txt")).collect();
     files.sort();
     files
 }
@@ -224,7 +249,8 @@ mod tests {
 
     #[test]
     fn free_space_is_read_from_df() {
-        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 263000000 20000000 74000000 23% /\n";
+        let text =
+            "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 263000000 20000000 74000000 23% /\n";
         assert_eq!(free_bytes(text), Some(74_000_000 * 1024));
         assert_eq!(free_bytes("df: no such file"), None);
     }

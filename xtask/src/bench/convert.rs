@@ -14,7 +14,11 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub const BENCH: Bench = Bench { name: "convert", about: "conversion and quantization against llama.cpp's converter and llama-quantize", run };
+pub const BENCH: Bench = Bench {
+    name: "convert",
+    about: "conversion and quantization against llama.cpp's converter and llama-quantize",
+    run,
+};
 
 /// What is made, in this order: quantizing starts from the F16 file on both sides.
 const STEPS: &[&str] = &["F16", "Q8_0", "Q4_K_M"];
@@ -54,17 +58,27 @@ fn run(options: &Options) -> Result<Report> {
             };
             let reference = reference.map(measure).transpose()?;
             let seconds = reference.as_ref().map_or(f64::NAN, |run| run.seconds);
-            say("bench", format!("round {round}/{rounds}: {native}: tokometer {} s, llama.cpp {} s", figure(run.seconds), figure(seconds)));
+            say(
+                "bench",
+                format!(
+                    "round {round}/{rounds}: {native}: tokometer {} s, llama.cpp {} s",
+                    figure(run.seconds),
+                    figure(seconds)
+                ),
+            );
             step.ours.push(run);
             step.theirs.extend(reference);
         }
     }
-    fs::remove_dir_all(&our_dir).and_then(|()| fs::remove_dir_all(&their_dir)).context("cannot remove what was made")?;
+    fs::remove_dir_all(&our_dir)
+        .and_then(|()| fs::remove_dir_all(&their_dir))
+        .context("cannot remove what was made")?;
     Ok(report(options, model, &llama, &steps))
 }
 
 fn report(options: &Options, model: &str, llama: &LlamaCpp, steps: &[Step]) -> Report {
-    let mut table = Table::new(&["", "tokometer s", "peak MB", "llama.cpp s", "peak MB", "times as fast: median (range)"]);
+    let mut table =
+        Table::new(&["", "tokometer s", "peak MB", "llama.cpp s", "peak MB", "times as fast: median (range)"]);
     let mut raw = serde_json::Map::new();
     for (native, step) in STEPS.iter().zip(steps) {
         let (ours, theirs) = (seconds(&step.ours), seconds(&step.theirs));
@@ -84,10 +98,18 @@ fn report(options: &Options, model: &str, llama: &LlamaCpp, steps: &[Step]) -> R
         "tokometer's time includes hashing the source and the result and bringing both to the disk; memory is that of the largest process".into(),
     ];
     if !options.with_python {
-        notes.push("llama.cpp's converter was not run: --with-python installs what it needs (torch, transformers; gigabytes)".into());
+        notes.push(
+            "llama.cpp's converter was not run: --with-python installs what it needs (torch, transformers; gigabytes)"
+                .into(),
+        );
     }
     let title = format!("{model}, {} threads", options.threads);
-    Report { title, table, notes, raw: json!({"model": model, "threads": options.threads, "llama_cpp": llama.version, "steps": raw}) }
+    Report {
+        title,
+        table,
+        notes,
+        raw: json!({"model": model, "threads": options.threads, "llama_cpp": llama.version, "steps": raw}),
+    }
 }
 
 fn seconds(runs: &[Measured]) -> Vec<f64> {
@@ -112,7 +134,10 @@ fn checkpoint(dir: &Path, model: &str) -> Result<PathBuf> {
 
 fn ours(dir: &Path, checkpoint: &Path, native: &str, threads: usize) -> Result<Cmd> {
     let (model, threads) = (text(checkpoint)?, threads.to_string());
-    Ok(tokometer::command(dir, &["prepare", "--engine", "llamacpp", "--model", &model, "--quantize", native, "--threads", &threads]))
+    Ok(tokometer::command(
+        dir,
+        &["prepare", "--engine", "llamacpp", "--model", &model, "--quantize", native, "--threads", &threads],
+    ))
 }
 
 fn quantize(llama: &LlamaCpp, dir: &Path, native: &str, threads: usize) -> Cmd {
@@ -147,7 +172,10 @@ fn converter(llama: &LlamaCpp) -> Result<Environment> {
 /// The packages of a requirements file; gguf comes with the source.
 fn requirements(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '-']));
-    lines.filter(|line| !line.starts_with("gguf")).map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned()).collect()
+    lines
+        .filter(|line| !line.starts_with("gguf"))
+        .map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned())
+        .collect()
 }
 
 fn empty(folder: &Path) -> Result<()> {

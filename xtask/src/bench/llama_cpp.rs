@@ -55,7 +55,11 @@ pub fn tools(toolchain: &Toolchain, targets: &[&str]) -> Result<LlamaCpp> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     let make = Cmd::new("cmake").arg("--build").arg(&build).args(["--parallel", &jobs, "--target"]).args(targets);
     make.envs(&toolchain.env).hint(&hint).run()?;
-    Ok(LlamaCpp { source, version: format!("{}, llama.cpp {commit}", package.replace('_', "-")), programs: build.join("bin") })
+    Ok(LlamaCpp {
+        source,
+        version: format!("{}, llama.cpp {commit}", package.replace('_', "-")),
+        programs: build.join("bin"),
+    })
 }
 
 /// What the worker's library leaves out and the tools need, and what would otherwise be downloaded.
@@ -89,7 +93,17 @@ fn archive() -> Result<PathBuf> {
     }
     say("bench", "fetching llama.cpp's source (PyPI's llama-cpp-python, about 75 MB)");
     Cmd::new(environment.python())
-        .args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:", "--require-hashes", "--dest"])
+        .args([
+            "-m",
+            "pip",
+            "download",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--require-hashes",
+            "--dest",
+        ])
         .arg(&folder)
         .arg("-r")
         .arg(paths::root().join(REQUIREMENT))
@@ -124,7 +138,8 @@ fn unpack(archive: &Path, package: &str, source: &Path) -> Result<()> {
     fs::create_dir_all(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
     Cmd::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&aside).args(["--exclude", ".git"]).run()?;
     let place = paths::bench().join(package);
-    fs::rename(aside.join(package), &place).with_context(|| format!("cannot move the source to {}", place.display()))?;
+    fs::rename(aside.join(package), &place)
+        .with_context(|| format!("cannot move the source to {}", place.display()))?;
     let _ = fs::remove_dir(aside);
     Ok(())
 }
@@ -135,7 +150,9 @@ fn settings() -> Result<Vec<String>> {
     let entries = fs::read_dir(&build).with_context(|| format!("cannot read {}", build.display()))?.flatten();
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("llama-cpp-sys-2-"));
     let caches = ours.map(|entry| entry.path().join("out").join("build").join("CMakeCache.txt"));
-    let newest = caches.filter(|cache| cache.is_file()).max_by_key(|cache| cache.metadata().and_then(|data| data.modified()).ok());
+    let newest = caches
+        .filter(|cache| cache.is_file())
+        .max_by_key(|cache| cache.metadata().and_then(|data| data.modified()).ok());
     let newest = newest.ok_or_else(|| anyhow!("{} holds no build of llama.cpp", build.display()))?;
     let text = fs::read_to_string(&newest).with_context(|| format!("cannot read {}", newest.display()))?;
     Ok(settings_of(&text))
@@ -143,7 +160,14 @@ fn settings() -> Result<Vec<String>> {
 
 fn settings_of(cache: &str) -> Vec<String> {
     let chosen = |name: &str| {
-        let tools = ["CMAKE_BUILD_TYPE", "CMAKE_C_COMPILER", "CMAKE_CXX_COMPILER", "CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS", "BUILD_SHARED_LIBS"];
+        let tools = [
+            "CMAKE_BUILD_TYPE",
+            "CMAKE_C_COMPILER",
+            "CMAKE_CXX_COMPILER",
+            "CMAKE_C_FLAGS",
+            "CMAKE_CXX_FLAGS",
+            "BUILD_SHARED_LIBS",
+        ];
         tools.contains(&name) || name.starts_with("GGML_")
     };
     let entries = cache.lines().filter_map(|line| line.split_once('=')).filter_map(|(key, value)| {
@@ -161,8 +185,12 @@ mod tests {
     fn compilers_flags_and_options_are_taken_over() {
         let cache = "# comment\n//help\nCMAKE_BUILD_TYPE:STRING=Release\nCMAKE_C_FLAGS:STRING= -fPIC -m64\nCMAKE_C_FLAGS_DEBUG:STRING=-g\n\
                      GGML_NATIVE:BOOL=ON\nGGML_OPENMP:BOOL=OFF\nGGML_OPENMP_ENABLED:INTERNAL=OFF\nLLAMA_BUILD_TOOLS:BOOL=OFF\n";
-        let expected =
-            ["-DCMAKE_BUILD_TYPE:STRING=Release", "-DCMAKE_C_FLAGS:STRING= -fPIC -m64", "-DGGML_NATIVE:BOOL=ON", "-DGGML_OPENMP:BOOL=OFF"];
+        let expected = [
+            "-DCMAKE_BUILD_TYPE:STRING=Release",
+            "-DCMAKE_C_FLAGS:STRING= -fPIC -m64",
+            "-DGGML_NATIVE:BOOL=ON",
+            "-DGGML_OPENMP:BOOL=OFF",
+        ];
         assert_eq!(settings_of(cache), expected);
     }
 }

@@ -23,7 +23,8 @@ fn physical_cores(cpuinfo: &str) -> usize {
         let line = block.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
-    let pairs = cpuinfo.split("\n\n").filter_map(|block| Some((field(block, "physical id")?, field(block, "core id")?)));
+    let pairs =
+        cpuinfo.split("\n\n").filter_map(|block| Some((field(block, "physical id")?, field(block, "core id")?)));
     pairs.collect::<BTreeSet<_>>().len()
 }
 

@@ -87,7 +87,8 @@ pub fn main(mut args: Args) -> Result<()> {
 
 /// A path as it was typed, wherever the programs run that are given it.
 fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
-    let absolute = path.map(|path| std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display())));
+    let absolute =
+        path.map(|path| std::path::absolute(&path).with_context(|| format!("cannot use {}", path.display())));
     absolute.transpose()
 }
 

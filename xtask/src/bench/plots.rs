@@ -6,7 +6,8 @@ use super::{Bench, Options, Report, tokometer};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-pub const BENCH: Bench = Bench { name: "plots", about: "the eight plots and the presentation, from the demo's results", run };
+pub const BENCH: Bench =
+    Bench { name: "plots", about: "the eight plots and the presentation, from the demo's results", run };
 
 /// Command, and the seconds that it should stay below.
 const COMMANDS: &[(&str, f64)] = &[("plot", 1.0), ("present", 2.0)];
@@ -32,7 +33,10 @@ fn run(options: &Options) -> Result<Report> {
             figure(lowest(&seconds)),
             megabytes(peak),
         ]);
-        raw.insert((*name).to_owned(), json!({"goal_s": goal, "first_s": first.seconds, "seconds": seconds, "peak_bytes": peak}));
+        raw.insert(
+            (*name).to_owned(),
+            json!({"goal_s": goal, "first_s": first.seconds, "seconds": seconds, "peak_bytes": peak}),
+        );
     }
     Ok(Report {
         title: format!("{}, {rounds} runs after a first one", dir.display()),

@@ -69,7 +69,8 @@ pub fn hello(log: &Path) -> Result<Value> {
 }
 
 fn first(text: &str) -> Result<Value> {
-    let all: Value = serde_json::from_str(text).with_context(|| format!("tokometer --json printed no JSON: {text:.300}"))?;
+    let all: Value =
+        serde_json::from_str(text).with_context(|| format!("tokometer --json printed no JSON: {text:.300}"))?;
     all.get(0).cloned().ok_or_else(|| anyhow!("tokometer --json printed no case: {text:.300}"))
 }
 

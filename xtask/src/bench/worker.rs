@@ -9,7 +9,8 @@ use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub const BENCH: Bench = Bench { name: "worker", about: "prefill and decode of our llama.cpp worker against llama-bench", run };
+pub const BENCH: Bench =
+    Bench { name: "worker", about: "prefill and decode of our llama.cpp worker against llama-bench", run };
 
 const PROMPT: u32 = 512;
 const GENERATED: u32 = 128;
@@ -67,7 +68,10 @@ fn measure(case: &Case, dir: &Path, llama_bench: &Path, gguf: &Path) -> Result<O
         let last = |values: &[f64]| figure(values.last().copied().unwrap_or(f64::NAN));
         let both = |side: &Side| format!("{} / {}", last(&side.prefill), last(&side.decode));
         let (ours, theirs) = (both(&outcome.ours), both(&outcome.theirs));
-        say("bench", format!("round {round}/{}: prefill / decode tok/s: tokometer {ours}, llama-bench {theirs}", case.rounds));
+        say(
+            "bench",
+            format!("round {round}/{}: prefill / decode tok/s: tokometer {ours}, llama-bench {theirs}", case.rounds),
+        );
     }
     Ok(outcome)
 }
@@ -102,7 +106,9 @@ fn report(case: &Case, their_version: &str, prepared: &Prepared, outcome: Outcom
     let Case { model, quantize, threads, rounds } = case;
     let native = &prepared.native;
     Report {
-        title: format!("{model} as {native}, {threads} threads, prefill {PROMPT}, decode {GENERATED} after {PROMPT}, {rounds} rounds, tok/s"),
+        title: format!(
+            "{model} as {native}, {threads} threads, prefill {PROMPT}, decode {GENERATED} after {PROMPT}, {rounds} rounds, tok/s"
+        ),
         table: table(&ours, &theirs),
         notes: vec![
             format!("tokometer's worker: {version}"),
@@ -110,7 +116,10 @@ fn report(case: &Case, their_version: &str, prepared: &Prepared, outcome: Outcom
             "the two carry different versions of llama.cpp, so a ratio holds that difference too".into(),
             "same compilers, flags and ggml options (read from the worker's own build)".into(),
             "batch, flash attention and polling: the defaults of both, which are the same".into(),
-            format!("decode: tokometer times {} steps (the first token ends the prefill), llama-bench {GENERATED}", GENERATED - 1),
+            format!(
+                "decode: tokometer times {} steps (the first token ends the prefill), llama-bench {GENERATED}",
+                GENERATED - 1
+            ),
         ],
         raw: json!({
             "model": model, "quantize": quantize, "native": native, "gguf_bytes": prepared.bytes, "threads": threads,
@@ -124,8 +133,10 @@ fn report(case: &Case, their_version: &str, prepared: &Prepared, outcome: Outcom
 }
 
 fn table(ours: &Side, theirs: &Side) -> Table {
-    let mut table = Table::new(&["", "tokometer", "best", "llama-bench", "best", "ratio by round: median (range)", "of bests"]);
-    for (name, ours, theirs) in [("prefill", &ours.prefill, &theirs.prefill), ("decode", &ours.decode, &theirs.decode)] {
+    let mut table =
+        Table::new(&["", "tokometer", "best", "llama-bench", "best", "ratio by round: median (range)", "of bests"]);
+    for (name, ours, theirs) in [("prefill", &ours.prefill, &theirs.prefill), ("decode", &ours.decode, &theirs.decode)]
+    {
         table.row([
             name.to_owned(),
             figure(median(ours)),

@@ -42,10 +42,19 @@ pub fn engines(wanted: Engines, system: bool) -> Result<Vec<&'static str>> {
         }
         match engine.set_up(&requirements, system) {
             Ok(()) => {
-                say("setup", format!("{} ready (Python environment {})", engine.name, paths::short(&paths::environment(engine.name))));
+                say(
+                    "setup",
+                    format!(
+                        "{} ready (Python environment {})",
+                        engine.name,
+                        paths::short(&paths::environment(engine.name))
+                    ),
+                );
                 ready.push(engine.name);
             }
-            Err(error) if wanted == Engines::Try => say("setup", format!("going on without {}: {error:#}", engine.name)),
+            Err(error) if wanted == Engines::Try => {
+                say("setup", format!("going on without {}: {error:#}", engine.name))
+            }
             Err(error) => return Err(error.context(format!("cannot set up {}", engine.name))),
         }
     }
@@ -73,7 +82,8 @@ fn clang(environment: &Environment, system: bool) -> Result<()> {
     if system && apt::install(needs::CLANG.install.debian) && (needs::CLANG.find)().is_some() {
         return Ok(());
     }
-    wrap_zig(&wrapper).map_err(|error| anyhow!("{}\n(PyPI's {CLANG_PACKAGE} did not do: {error:#})", needs::advice(&[&needs::CLANG])))
+    wrap_zig(&wrapper)
+        .map_err(|error| anyhow!("{}\n(PyPI's {CLANG_PACKAGE} did not do: {error:#})", needs::advice(&[&needs::CLANG])))
 }
 
 fn wrap_zig(wrapper: &Path) -> Result<()> {

@@ -19,7 +19,8 @@ pub fn find() -> Option<Found> {
         folders.push((PathBuf::from(text), false));
     }
     folders.extend(from_linker_cache().map(|folder| {
-        let usual = ["/usr/lib", "/usr/lib64", "/usr/local", "/lib", "/lib64"].iter().any(|root| folder.starts_with(root));
+        let usual =
+            ["/usr/lib", "/usr/lib64", "/usr/local", "/lib", "/lib64"].iter().any(|root| folder.starts_with(root));
         (folder, !usual)
     }));
     folders.extend(llvm_folders().map(|folder| (folder, false)));
@@ -44,7 +45,10 @@ fn found(library: &Path, tell: bool) -> Found {
         env.push(("LIBCLANG_PATH".into(), folder.into()));
     }
     if !has_headers(library) && std::env::var_os("BINDGEN_EXTRA_CLANG_ARGS").is_none() {
-        env.extend(compiler_headers().map(|headers| ("BINDGEN_EXTRA_CLANG_ARGS".into(), format!("-I{}", headers.display()).into())));
+        env.extend(
+            compiler_headers()
+                .map(|headers| ("BINDGEN_EXTRA_CLANG_ARGS".into(), format!("-I{}", headers.display()).into())),
+        );
     }
     Found { detail: crate::paths::short(library), env, path: None }
 }
@@ -88,7 +92,8 @@ fn compiler_headers() -> Option<PathBuf> {
 
 /// Folders of which the dynamic linker knows that they hold libclang.
 fn from_linker_cache() -> impl Iterator<Item = PathBuf> {
-    let text = ["ldconfig", "/sbin/ldconfig"].into_iter().find_map(|name| Cmd::new(name).arg("-p").ask()).unwrap_or_default();
+    let text =
+        ["ldconfig", "/sbin/ldconfig"].into_iter().find_map(|name| Cmd::new(name).arg("-p").ask()).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once(" => "));
     let folders = lines.filter(|(name, _)| name.split_whitespace().next().is_some_and(is_library));
     folders.filter_map(|(_, path)| Some(Path::new(path.trim()).parent()?.to_path_buf())).collect::<Vec<_>>().into_iter()
@@ -113,10 +118,19 @@ mod tests {
 
     #[test]
     fn the_library_is_told_from_its_namesakes() {
-        for name in ["libclang.so", "libclang.so.1", "libclang-14.so", "libclang-14.so.13.0.1", "libclang.dylib", "libclang-3.9.so"] {
+        for name in [
+            "libclang.so",
+            "libclang.so.1",
+            "libclang-14.so",
+            "libclang-14.so.13.0.1",
+            "libclang.dylib",
+            "libclang-3.9.so",
+        ] {
             assert!(is_library(name), "{name}");
         }
-        for name in ["libclang-cpp.so.14", "libclang_rt.asan.so", "libclangAST.a", "libclang.a", "clang.so", "libclang.so.py"] {
+        for name in
+            ["libclang-cpp.so.14", "libclang_rt.asan.so", "libclangAST.a", "libclang.a", "clang.so", "libclang.so.py"]
+        {
             assert!(!is_library(name), "{name}");
         }
     }

@@ -32,7 +32,10 @@ pub fn main(mut args: Args) -> Result<()> {
     toolchain(system)?;
     match python_engines {
         true => drop(engines(Engines::Require, system)?),
-        false => say("setup", "ready to build; `cargo xtask setup --python-engines` also makes the Python engines' environments"),
+        false => say(
+            "setup",
+            "ready to build; `cargo xtask setup --python-engines` also makes the Python engines' environments",
+        ),
     }
     Ok(())
 }

@@ -77,7 +77,9 @@ pub const BUILD: &[Need] = &[
         find: make,
         private: Some(&Private {
             package: "ninja==1.13.0",
-            found: |environment| Some(Found { env: vec![("CMAKE_GENERATOR".into(), "Ninja".into())], ..program(environment, "ninja")? }),
+            found: |environment| {
+                Some(Found { env: vec![("CMAKE_GENERATOR".into(), "Ninja".into())], ..program(environment, "ninja")? })
+            },
         }),
         install: Install { debian: &["make"], fedora: &["make"], arch: &["make"], brew: &[] },
     },
@@ -103,7 +105,12 @@ pub const BUILD: &[Need] = &[
         required: false,
         find: || python::find().map(|python| Found { detail: python.version, ..Found::default() }),
         private: None,
-        install: Install { debian: &["python3", "python3-venv"], fedora: &["python3"], arch: &["python"], brew: &["python"] },
+        install: Install {
+            debian: &["python3", "python3-venv"],
+            fedora: &["python3"],
+            arch: &["python"],
+            brew: &["python"],
+        },
     },
 ];
 

@@ -22,7 +22,10 @@ pub fn analyze(session: &Session<'_>, options: &Analyze) -> Result<u8> {
 pub fn read(session: &Session<'_>) -> Result<Analysis> {
     let path = session.folders.output().join("all.csv");
     if !path.is_file() {
-        anyhow::bail!("{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`", path.display());
+        anyhow::bail!(
+            "{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`",
+            path.display()
+        );
     }
     let series = collate::read::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(analyze::analyze(&series))
@@ -59,11 +62,20 @@ fn heading(group: &Group) -> String {
 
 fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     let terminal = session.terminal;
-    terminal.line(&terminal.paint(Style::Bold, heading));
+    terminal.paragraph(Style::Bold, heading);
     let mut table = Table::new(&[
-        ("engine", Align::Left), ("quantize", Align::Left), ("bits/w", Align::Right), ("decode tok/s", Align::Right),
-        ("prefill tok/s", Align::Right), ("TTFT ms", Align::Right), ("GB", Align::Right), ("n", Align::Right),
-        ("peak RSS GB", Align::Right), ("load ms", Align::Right), ("TPOT ms", Align::Right), ("step p95 ms", Align::Right),
+        ("engine", Align::Left),
+        ("quantize", Align::Left),
+        ("bits/w", Align::Right),
+        ("decode tok/s", Align::Right),
+        ("prefill tok/s", Align::Right),
+        ("TTFT ms", Align::Right),
+        ("GB", Align::Right),
+        ("n", Align::Right),
+        ("peak RSS GB", Align::Right),
+        ("load ms", Align::Right),
+        ("TPOT ms", Align::Right),
+        ("step p95 ms", Align::Right),
         ("warnings", Align::Left),
     ]);
     for group in groups {
@@ -74,15 +86,22 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     bars(session, groups);
     for group in groups {
         for reason in &group.failures {
-            terminal.line(&terminal.paint(Style::Red, &format!("failed: {} {}: {reason}", group.engine_label(), group.quantize_label())));
+            terminal.line(
+                &terminal.paint(
+                    Style::Red,
+                    &format!("failed: {} {}: {reason}", group.engine_label(), group.quantize_label()),
+                ),
+            );
         }
     }
     terminal.line("");
 }
 
 fn cells(group: &Group) -> Vec<String> {
-    let mean = |estimate: &Option<Estimate>, digits: usize| estimate.as_ref().map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default();
-    let gb = |bytes: Option<u64>| bytes.map(|b| format!("{:.2}", b as f64 / 1e9)).unwrap_or_default();
+    let mean = |estimate: &Option<Estimate>, digits: usize| {
+        estimate.as_ref().map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default()
+    };
+    let gb = |bytes: Option<u64>| bytes.map(gigabytes).unwrap_or_default();
     let decode = match (&group.decode, &group.mixed) {
         (Some(decode), _) => with_interval(decode),
         (None, Some(mixed)) => format!("{} (with prefill)", with_interval(mixed)),
@@ -94,12 +113,26 @@ fn cells(group: &Group) -> Vec<String> {
     let p95 = (steps.len() >= 20).then(|| format!("{:.2}", analyze::quantile(&steps, 0.95)));
     let n = group.repetitions.len();
     vec![
-        group.engine_label(), group.quantize_label(),
+        group.engine_label(),
+        group.quantize_label(),
         group.key.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
-        decode, mean(&group.prefill, 1), mean(&group.ttft, 1), gb(group.key.weights_bytes), n.to_string(),
-        gb(group.peak_rss_bytes), mean(&group.load, 0), mean(&group.tpot, 2), p95.unwrap_or_default(),
+        decode,
+        mean(&group.prefill, 1),
+        mean(&group.ttft, 1),
+        gb(group.key.weights_bytes),
+        n.to_string(),
+        gb(group.peak_rss_bytes),
+        mean(&group.load, 0),
+        mean(&group.tpot, 2),
+        p95.unwrap_or_default(),
         group.warnings.join(" "),
     ]
+}
+
+/// GB with two decimals, or as many as a small model needs.
+fn gigabytes(bytes: u64) -> String {
+    let gb = bytes as f64 / 1e9;
+    if gb < 0.1 { format!("{gb:.4}") } else { format!("{gb:.2}") }
 }
 
 /// `35.20 ±0.42`: mean and half the 95% interval.
@@ -135,7 +168,11 @@ fn bars(session: &Session<'_>, groups: &[&Group]) {
 fn speedups(session: &Session<'_>, analysis: &Analysis) {
     let terminal = session.terminal;
     let mut table = Table::new(&[
-        ("decode speed of", Align::Left), ("against", Align::Left), ("ratio", Align::Right), ("95% interval", Align::Right), ("", Align::Left),
+        ("decode speed of", Align::Left),
+        ("against", Align::Left),
+        ("ratio", Align::Right),
+        ("95% interval", Align::Right),
+        ("", Align::Left),
     ]);
     for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
         let group = &analysis.groups[comparison.group];
@@ -167,15 +204,24 @@ fn summary(session: &Session<'_>, analysis: &Analysis) {
     for i in best_per_host(&analysis.groups) {
         let group = &analysis.groups[i];
         let Some(decode) = &group.decode else { continue };
-        terminal.line(&format!("{}: {} {}, {} tok/s", heading(group), group.engine_label(), group.quantize_label(), with_interval(decode)));
+        terminal.paragraph(
+            Style::Plain,
+            &format!(
+                "{}: {} {}, {} tok/s",
+                heading(group),
+                group.engine_label(),
+                group.quantize_label(),
+                with_interval(decode)
+            ),
+        );
     }
     let intervals = "± is half of the 95% interval of the mean (bootstrap over launches and repetitions); decode excludes prefill and warm-up";
-    terminal.line(&terminal.paint(Style::Dim, intervals));
+    terminal.paragraph(Style::Dim, intervals);
     let mut codes: Vec<&String> = analysis.groups.iter().flat_map(|group| &group.warnings).collect();
     codes.sort();
     codes.dedup();
     if !codes.is_empty() {
         let codes: Vec<&str> = codes.into_iter().map(String::as_str).collect();
-        terminal.line(&terminal.paint(Style::Yellow, &format!("warnings in the record: {}", codes.join(", "))));
+        terminal.paragraph(Style::Yellow, &format!("warnings in the record: {}", codes.join(", ")));
     }
 }

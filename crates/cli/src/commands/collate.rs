@@ -10,11 +10,15 @@ use tokometer_core::collate::{self, Outcome};
 pub fn collate(session: &Session<'_>, options: &Collate) -> Result<u8> {
     let outcome = gather(session, options.rebuild)?;
     if options.json {
-        let damaged: Vec<_> = outcome.damaged.iter().map(|d| json!({"log": d.path, "line": d.line, "reason": d.reason})).collect();
-        print_json(session.terminal, &json!({
-            "logs": outcome.logs, "parsed": outcome.parsed, "reused": outcome.reused, "rows": outcome.rows,
-            "files": outcome.files, "damaged": damaged,
-        }))?;
+        let damaged: Vec<_> =
+            outcome.damaged.iter().map(|d| json!({"log": d.path, "line": d.line, "reason": d.reason})).collect();
+        print_json(
+            session.terminal,
+            &json!({
+                "logs": outcome.logs, "parsed": outcome.parsed, "reused": outcome.reused, "rows": outcome.rows,
+                "files": outcome.files, "damaged": damaged,
+            }),
+        )?;
     } else {
         show(session, &outcome);
     }
@@ -37,6 +41,10 @@ pub fn show(session: &Session<'_>, outcome: &Outcome) {
     let folder = session.folders.output();
     session.terminal.line(&format!(
         "{} raw log(s), {} read now, {} unchanged: {} rows in {}",
-        outcome.logs, outcome.parsed, outcome.reused, outcome.rows, folder.join("all.csv").display()
+        outcome.logs,
+        outcome.parsed,
+        outcome.reused,
+        outcome.rows,
+        folder.join("all.csv").display()
     ));
 }

@@ -14,7 +14,8 @@ use tokometer_protocol::Hello;
 pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
     let machine = Machine::this();
     let warnings = machine::check(Path::new("/"), machine.logical_cpus);
-    let engines: Vec<(&Engine, Result<Hello, Failed>)> = engine::visible().map(|engine| (engine, greet(session, engine))).collect();
+    let engines: Vec<(&Engine, Result<Hello, Failed>)> =
+        engine::visible().map(|engine| (engine, greet(session, engine))).collect();
     if options.json {
         let engines: Vec<_> = engines
             .iter()
@@ -24,7 +25,10 @@ pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
             })
             .collect();
         let warnings: Vec<_> = warnings.iter().map(|w| json!({"code": w.code, "message": w.message})).collect();
-        print_json(session.terminal, &json!({"tokometer": env!("CARGO_PKG_VERSION"), "machine": machine, "warnings": warnings, "engines": engines}))?;
+        print_json(
+            session.terminal,
+            &json!({"tokometer": env!("CARGO_PKG_VERSION"), "machine": machine, "warnings": warnings, "engines": engines}),
+        )?;
         return Ok(OK);
     }
     let terminal = session.terminal;
@@ -52,9 +56,15 @@ fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
     let terminal = session.terminal;
     match hello {
         Ok(hello) => {
-            terminal.line(&format!("{:<10} {} {}", engine.name, terminal.paint(Style::Green, "ok"), hello.engine_version));
+            terminal.line(&format!(
+                "{:<10} {} {}",
+                engine.name,
+                terminal.paint(Style::Green, "ok"),
+                hello.engine_version
+            ));
             for device in &hello.devices {
-                let memory = device.memory_bytes.map(|bytes| format!(", {:.1} GB", bytes as f64 / 1e9)).unwrap_or_default();
+                let memory =
+                    device.memory_bytes.map(|bytes| format!(", {:.1} GB", bytes as f64 / 1e9)).unwrap_or_default();
                 terminal.line(&format!("           {} ({}): {}{memory}", device.name, device.kind, device.description));
             }
             for (key, value) in hello.build.iter().filter(|_| terminal.verbose) {

@@ -56,8 +56,9 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
 
 /// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    tokometer_core::disk::write_whole(path, bytes)
-        .with_context(|| format!("cannot write {}; check that the folder may be written and the disk has room", path.display()))
+    tokometer_core::disk::write_whole(path, bytes).with_context(|| {
+        format!("cannot write {}; check that the folder may be written and the disk has room", path.display())
+    })
 }
 
 /// Pretty JSON on stdout.

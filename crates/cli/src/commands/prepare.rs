@@ -56,7 +56,12 @@ pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
 
 /// Prepares one model for one engine.
 pub fn one(
-    session: &Session<'_>, selection: &Selection, found: &Found, model: &ModelRef, quantize: &str, native: &str,
+    session: &Session<'_>,
+    selection: &Selection,
+    found: &Found,
+    model: &ModelRef,
+    quantize: &str,
+    native: &str,
 ) -> Result<Prepared> {
     let request = Request {
         engine: found.engine,
@@ -86,8 +91,13 @@ fn show(session: &Session<'_>, ready: &[Ready], as_json: bool) -> Result<()> {
         return print_json(session.terminal, &entries);
     }
     let mut table = Table::new(&[
-        ("engine", Align::Left), ("quantize", Align::Left), ("native", Align::Left), ("GB", Align::Right),
-        ("bits/weight", Align::Right), ("", Align::Left), ("path", Align::Left),
+        ("engine", Align::Left),
+        ("quantize", Align::Left),
+        ("native", Align::Left),
+        ("GB", Align::Right),
+        ("bits/weight", Align::Right),
+        ("", Align::Left),
+        ("path", Align::Left),
     ]);
     for ready in ready {
         let manifest = &ready.prepared.manifest;

@@ -12,7 +12,11 @@ use tokometer_typst::Options;
 pub fn present(session: &Session<'_>) -> Result<u8> {
     let analysis = analyze::read(session)?;
     let folder = session.folders.plots();
-    let plots: Vec<_> = PLOTS.iter().map(|plot| (plot.name, folder.join(format!("{}.png", plot.name)))).filter(|(_, path)| path.is_file()).collect();
+    let plots: Vec<_> = PLOTS
+        .iter()
+        .map(|plot| (plot.name, folder.join(format!("{}.png", plot.name))))
+        .filter(|(_, path)| path.is_file())
+        .collect();
     if plots.is_empty() {
         bail!("{} holds no plots; `tokometer plot` draws them", folder.display());
     }

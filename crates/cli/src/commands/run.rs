@@ -37,7 +37,9 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
         bail!("nothing can be measured");
     }
     let lock_path = Lock::default_path();
-    let _lock = Lock::acquire(&lock_path, |holder| terminal.say(&format!("another measurement runs here ({holder}): waiting for it")))?;
+    let _lock = Lock::acquire(&lock_path, |holder| {
+        terminal.say(&format!("another measurement runs here ({holder}): waiting for it"))
+    })?;
     for warning in machine::check(Path::new("/"), settings.machine.logical_cpus) {
         terminal.warn(&warning.message);
     }
@@ -46,7 +48,7 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
         output: session.folders.output(),
         schedule: settings.schedule,
         machine: settings.machine,
-        command: std::env::args().collect(),
+        command: std::iter::once("tokometer".to_owned()).chain(std::env::args().skip(1)).collect(),
         timeouts: settings.timeouts,
         seed: settings.seed,
     };
@@ -109,14 +111,22 @@ fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
 
 fn show(session: &Session<'_>, outcomes: &[CaseOutcome]) -> Result<()> {
     let mut table = Table::new(&[
-        ("case", Align::Left), ("decode tok/s", Align::Right), ("95% interval", Align::Right), ("prefill tok/s", Align::Right), ("TTFT ms", Align::Right),
-        ("launches", Align::Right), ("failed", Align::Left),
+        ("case", Align::Left),
+        ("decode tok/s", Align::Right),
+        ("95% interval", Align::Right),
+        ("prefill tok/s", Align::Right),
+        ("TTFT ms", Align::Right),
+        ("launches", Align::Right),
+        ("failed", Align::Left),
     ]);
     for outcome in outcomes {
         let groups = groups_of(&outcome.log)?;
         let measured = groups.iter().find(|group| group.decode.is_some());
         let mean = |figure: fn(&Group) -> &Option<Estimate>, digits: usize| {
-            measured.and_then(|group| figure(group).as_ref()).map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default()
+            measured
+                .and_then(|group| figure(group).as_ref())
+                .map(|e| format!("{:.digits$}", e.mean))
+                .unwrap_or_default()
         };
         let interval = measured.and_then(|group| group.decode.as_ref()?.ci);
         table.row(vec![

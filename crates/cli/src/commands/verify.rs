@@ -59,18 +59,29 @@ pub fn verify(session: &Session<'_>, options: &Verify) -> Result<u8> {
             let native = found.engine.native(&quantize).map_err(anyhow::Error::msg)?;
             let prepared = prepare::one(session, &options.selection, found, &model, &quantize, native)?;
             terminal.say(&format!("{} {quantize} ({}) ...", found.engine.name, prepared.manifest.native));
-            sides.push(compute(session, options, found, &quantize, &prepared).with_context(|| format!("{} {quantize}", found.engine.name))?);
+            sides.push(
+                compute(session, options, found, &quantize, &prepared)
+                    .with_context(|| format!("{} {quantize}", found.engine.name))?,
+            );
         }
     }
     if sides.len() < 2 {
-        bail!("verify compares two or more: name several engines (--engine llamacpp,tinygrad) or quantizations (--quantize float16,nf4)");
+        bail!(
+            "verify compares two or more: name several engines (--engine llamacpp,tinygrad) or quantizations (--quantize float16,nf4)"
+        );
     }
     let agreements: Vec<_> = sides[1..].iter().map(|side| compare(&sides[0], side, options.tolerance)).collect();
     show(session, options, &agreements)?;
     Ok(if agreements.iter().all(|a| a.agrees) { OK } else { SOME_FAILED })
 }
 
-fn compute(session: &Session<'_>, options: &Verify, found: &Found, quantize: &str, prepared: &Prepared) -> Result<Side> {
+fn compute(
+    session: &Session<'_>,
+    options: &Verify,
+    found: &Found,
+    quantize: &str,
+    prepared: &Prepared,
+) -> Result<Side> {
     let discovery = found.worker.clone()?;
     let workload = Workload { prompt_tokens: options.tokens, gen_tokens: GREEDY, depth: 0 };
     let seed = options.seed.or(session.config.defaults.seed).unwrap_or(42);
@@ -100,7 +111,9 @@ fn score(worker: &mut Worker, prompt: &Prompt) -> Result<Scored, Failed> {
 
 fn generate(worker: &mut Worker, prompt: &Prompt) -> Result<Generated, Failed> {
     let start = prompt.prompt[..prompt.prompt.len().min(GREEDY_PROMPT)].to_vec();
-    match worker.call(Request::Generate(Generate { prompt: start, gen_tokens: GREEDY, ..Generate::default() }), |_| ())? {
+    match worker
+        .call(Request::Generate(Generate { prompt: start, gen_tokens: GREEDY, ..Generate::default() }), |_| ())?
+    {
         Answer::Generated(generated) => Ok(generated),
         other => Err(Failed::new(tokometer_core::engine::Kind::Garbage, format!("generate was answered by {other:?}"))),
     }
@@ -131,10 +144,17 @@ fn show(session: &Session<'_>, options: &Verify, agreements: &[Agreement]) -> Re
         return print_json(session.terminal, &agreements);
     }
     let terminal = session.terminal;
-    terminal.line(&format!("against {}, over {} positions (tolerance {} nats on average):", agreements[0].reference, agreements[0].positions, options.tolerance));
+    terminal.line(&format!(
+        "against {}, over {} positions (tolerance {} nats on average):",
+        agreements[0].reference, agreements[0].positions, options.tolerance
+    ));
     let mut table = Table::new(&[
-        ("", Align::Left), ("mean |Δ log p|", Align::Right), ("max", Align::Right), ("same top-1", Align::Right),
-        ("greedy equal", Align::Right), ("", Align::Left),
+        ("", Align::Left),
+        ("mean |Δ log p|", Align::Right),
+        ("max", Align::Right),
+        ("same top-1", Align::Right),
+        ("greedy equal", Align::Right),
+        ("", Align::Left),
     ]);
     for agreement in agreements {
         table.row(vec![

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub enum Style {
     /// Headings.
     Bold,
+    /// As it is.
+    Plain,
     /// Less important.
     Dim,
     /// Good.
@@ -49,10 +51,9 @@ impl Terminal {
 
     /// Text in a style, if colours are wanted.
     pub fn paint(&self, style: Style, text: &str) -> String {
-        if !self.color {
-            return text.to_owned();
-        }
         let code = match style {
+            _ if !self.color => return text.to_owned(),
+            Style::Plain => return text.to_owned(),
             Style::Bold => 1,
             Style::Dim => 2,
             Style::Green => 32,
@@ -65,6 +66,13 @@ impl Terminal {
     /// A line of the result, on stdout.
     pub fn line(&self, text: &str) {
         let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// A sentence of the result, on stdout, broken at spaces to fit the terminal.
+    pub fn paragraph(&self, style: Style, text: &str) {
+        for line in wrapped(text, self.width()) {
+            self.line(&self.paint(style, &line));
+        }
     }
 
     /// A line about what is going on, on stderr; nothing with `--quiet`.
@@ -88,5 +96,32 @@ impl Terminal {
     pub fn width(&self) -> usize {
         let own = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
         own.or_else(progress::columns).unwrap_or(80).clamp(40, 200)
+    }
+}
+
+/// Lines of at most `width` characters; a longer word stands alone.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is a line");
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= width {
+            last.extend([" ", word]);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn sentences_are_broken_at_spaces() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("averylongword a", 5), ["averylongword", "a"]);
     }
 }

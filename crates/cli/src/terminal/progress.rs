@@ -32,7 +32,8 @@ pub fn columns() -> Option<usize> {
 impl Bars {
     /// Bars if stderr is a terminal, plain lines otherwise, nothing when quiet.
     pub fn new(quiet: bool) -> Bars {
-        let multi = (!quiet && std::io::stderr().is_terminal()).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)));
+        let multi = (!quiet && std::io::stderr().is_terminal())
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)));
         Bars { multi, quiet }
     }
 

@@ -30,7 +30,9 @@ impl Table {
 
     /// The lines, none longer than `width` as long as the first column fits. A column without any content is left out.
     pub fn lines(&self, width: usize) -> Vec<String> {
-        let used: Vec<usize> = (0..self.header.len()).filter(|i| self.rows.iter().any(|row| row.get(*i).is_some_and(|c| !c.is_empty()))).collect();
+        let used: Vec<usize> = (0..self.header.len())
+            .filter(|i| self.rows.iter().any(|row| row.get(*i).is_some_and(|c| !c.is_empty())))
+            .collect();
         let widths: Vec<usize> = used.iter().map(|i| self.column_width(*i)).collect();
         let mut shown = 0;
         let mut total = 0;
@@ -81,7 +83,12 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_loses_the_last_columns_and_says_so() {
-        let mut table = Table::new(&[("engine", Align::Left), ("tok/s", Align::Right), ("note", Align::Left), ("empty", Align::Left)]);
+        let mut table = Table::new(&[
+            ("engine", Align::Left),
+            ("tok/s", Align::Right),
+            ("note", Align::Left),
+            ("empty", Align::Left),
+        ]);
         table.row(vec!["llamacpp".into(), "35.20".into(), "a rather long note".into(), String::new()]);
         table.row(vec!["x".into(), "7.00".into()]);
         let wide = table.lines(80);

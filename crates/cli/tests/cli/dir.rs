@@ -40,7 +40,13 @@ impl Dir {
     /// The program, in this folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.arg("--dir").arg(&self.0).args(arguments).current_dir(&self.0).env("NO_COLOR", "1").env("COLUMNS", "80");
+        command
+            .arg("--dir")
+            .arg(&self.0)
+            .args(arguments)
+            .current_dir(&self.0)
+            .env("NO_COLOR", "1")
+            .env("COLUMNS", "80");
         command
     }
 
@@ -58,14 +64,18 @@ impl Dir {
 
     /// Measures one mock case with these further arguments.
     pub fn mock(&self, more: &[&str]) -> Ran {
-        let mut arguments = vec!["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4"];
+        let mut arguments =
+            vec!["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4"];
         arguments.extend(more);
         self.run(&arguments)
     }
 
     /// Names of raw logs.
     pub fn logs(&self) -> Vec<String> {
-        names(&self.path("benchmark_output")).into_iter().filter(|name| name.ends_with(".txt") || name.ends_with(".partial")).collect()
+        names(&self.path("benchmark_output"))
+            .into_iter()
+            .filter(|name| name.ends_with(".txt") || name.ends_with(".partial"))
+            .collect()
     }
 
     /// all.csv as rows of named cells.

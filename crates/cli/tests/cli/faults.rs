@@ -11,7 +11,18 @@ fn one_bad_launch(name: &str, fault: &str, kind: &str, measured_after: bool) {
     let counter = format!("fault_counter={}", dir.path("count").display());
     let fault = format!("fault={fault}");
     let ran = dir.mock(&[
-        "--launches", "3", "--repetitions", "2", "--timeout", "2", "--option", &fault, "--option", "fault_launch=2", "--option", &counter,
+        "--launches",
+        "3",
+        "--repetitions",
+        "2",
+        "--timeout",
+        "2",
+        "--option",
+        &fault,
+        "--option",
+        "fault_launch=2",
+        "--option",
+        &counter,
     ]);
     ran.fails(3, &["launch 2", kind]);
     assert_eq!(dir.logs().len(), 1, "{:?}", dir.logs());
@@ -89,8 +100,25 @@ fn a_flood_of_output_neither_blocks_nor_fills_the_log() {
 fn a_killed_harness_loses_nothing_that_was_measured() {
     for (i, wait) in [60, 150, 240, 420].into_iter().enumerate() {
         let dir = Dir::new(&format!("kill{i}"));
-        let mut command = dir.command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4",
-            "--launches", "50", "--repetitions", "4", "--warmup", "0", "--option", "sleep_ms=20"]);
+        let mut command = dir.command(&[
+            "run",
+            "--engine",
+            "mock",
+            "--model",
+            "synthetic:tiny",
+            "--prompt-tokens",
+            "8",
+            "--gen-tokens",
+            "4",
+            "--launches",
+            "50",
+            "--repetitions",
+            "4",
+            "--warmup",
+            "0",
+            "--option",
+            "sleep_ms=20",
+        ]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
@@ -99,10 +127,14 @@ fn a_killed_harness_loses_nothing_that_was_measured() {
         let Some(partial) = logs.first() else { continue };
         assert!(partial.ends_with(".partial"), "{logs:?}");
         let text = std::fs::read_to_string(dir.path("benchmark_output").join(partial)).unwrap();
-        let repetitions = text.lines().filter(|line| line.starts_with("{\"event\":\"repetition\"") && line.ends_with('}')).count();
+        let repetitions =
+            text.lines().filter(|line| line.starts_with("{\"event\":\"repetition\"") && line.ends_with('}')).count();
         dir.ok(&["collate"]);
         let rows = dir.rows();
-        assert_eq!(rows.iter().filter(|row| row["status"] == "interrupted" && row["step"] != "").count(), repetitions * 4);
+        assert_eq!(
+            rows.iter().filter(|row| row["status"] == "interrupted" && row["step"] != "").count(),
+            repetitions * 4
+        );
     }
 }
 
@@ -110,7 +142,11 @@ fn a_killed_harness_loses_nothing_that_was_measured() {
 fn a_worker_dies_with_the_harness() {
     let dir = Dir::new("orphan");
     let marker = format!("sleep_ms=600{}", std::process::id() % 1000 + 1000);
-    let mut child = dir.command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--option", &marker]).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = dir
+        .command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--option", &marker])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let workers = || -> Vec<String> {
         let out = Command::new("ps").args(["-o", "pid=", "--ppid", &child.id().to_string()]).output().unwrap().stdout;
         String::from_utf8_lossy(&out).split_whitespace().map(str::to_owned).collect()
@@ -139,7 +175,8 @@ fn a_full_disk_is_an_error_that_keeps_what_was_written() {
     // A limit on the size of files fails writes just as a full disk does; one block is 512 bytes.
     let script = format!(
         "trap '' XFSZ; ulimit -f 16; exec '{}' --dir '{}' run --engine mock --model synthetic:tiny --launches 30 --gen-tokens 64",
-        program(), dir.path("").display()
+        program(),
+        dir.path("").display()
     );
     let ran = crate::dir::Ran::of(Command::new("sh").args(["-c", &script]).output().unwrap());
     ran.fails(1, &["cannot write the raw log", "benchmark_output"]);

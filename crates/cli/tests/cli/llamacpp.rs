@@ -5,21 +5,59 @@ use crate::dir::{Dir, names};
 #[test]
 fn four_quantizations_from_nothing_to_the_pdf() {
     let dir = Dir::new("llamacpp");
-    let ran = dir.ok(&["all", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "default,float16,int8,nf4",
-        "--prompt-tokens", "32", "--gen-tokens", "8", "--launches", "2", "--repetitions", "2"]);
+    let ran = dir.ok(&[
+        "all",
+        "--engine",
+        "llamacpp",
+        "--model",
+        "synthetic:tiny",
+        "--quantize",
+        "default,float16,int8,nf4",
+        "--prompt-tokens",
+        "32",
+        "--gen-tokens",
+        "8",
+        "--launches",
+        "2",
+        "--repetitions",
+        "2",
+    ]);
     assert!(ran.out.contains("nf4 (Q4_K_M)") && ran.out.contains("presentation.pdf"), "{}", ran.out);
     assert!(ran.out.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{}", ran.out);
     let rows = dir.rows();
     assert_eq!(rows.len(), 4 * 2 * 2 * 8);
-    let bits = |label: &str| rows.iter().find(|row| row["quantize"] == label).unwrap()["bits_per_weight"].parse::<f64>().unwrap();
-    assert!(bits("float16") > bits("int8") && bits("int8") > bits("default") && bits("default") > bits("nf4") && bits("nf4") > 4.0);
+    let bits = |label: &str| {
+        rows.iter().find(|row| row["quantize"] == label).unwrap()["bits_per_weight"].parse::<f64>().unwrap()
+    };
+    assert!(
+        bits("float16") > bits("int8")
+            && bits("int8") > bits("default")
+            && bits("default") > bits("nf4")
+            && bits("nf4") > 4.0
+    );
     assert!(rows.iter().all(|row| row["threads"] != "" && row["peak_rss_bytes"] != "" && row["status"] == "ok"));
-    assert!(rows.iter().filter(|row| row["phase"] == "decode").all(|row| row["memory_throughput_gb_s"] != "" && row["throughput_source"] == "model"));
+    assert!(
+        rows.iter()
+            .filter(|row| row["phase"] == "decode")
+            .all(|row| row["memory_throughput_gb_s"] != "" && row["throughput_source"] == "model")
+    );
     // Interrupted preparations leave nothing behind, finished ones no half-made folders.
     assert!(names(&dir.path("models")).iter().all(|name| !name.starts_with(".partial")));
     // The second time nothing is made again.
-    let again: serde_json::Value = serde_json::from_str(&dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny",
-        "--quantize", "default,float16,int8,nf4", "--json"]).out).unwrap();
+    let again: serde_json::Value = serde_json::from_str(
+        &dir.ok(&[
+            "prepare",
+            "--engine",
+            "llamacpp",
+            "--model",
+            "synthetic:tiny",
+            "--quantize",
+            "default,float16,int8,nf4",
+            "--json",
+        ])
+        .out,
+    )
+    .unwrap();
     assert!(again.as_array().unwrap().iter().all(|entry| entry["reused"] == true), "{again}");
 }
 
@@ -27,10 +65,31 @@ fn four_quantizations_from_nothing_to_the_pdf() {
 fn the_same_seed_generates_the_same_tokens_and_another_does_not() {
     let dir = Dir::new("seeds");
     let text = |seed: &str| {
-        dir.ok(&["run", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16", "--prompt-tokens", "16", "--gen-tokens", "8",
-            "--launches", "1", "--repetitions", "1", "--seed", seed]);
+        dir.ok(&[
+            "run",
+            "--engine",
+            "llamacpp",
+            "--model",
+            "synthetic:tiny",
+            "--quantize",
+            "float16",
+            "--prompt-tokens",
+            "16",
+            "--gen-tokens",
+            "8",
+            "--launches",
+            "1",
+            "--repetitions",
+            "1",
+            "--seed",
+            seed,
+        ]);
         dir.ok(&["collate"]);
-        dir.rows().into_iter().filter(|row| row["seed"] == seed).map(|row| row["generated_text"].clone()).collect::<Vec<_>>()
+        dir.rows()
+            .into_iter()
+            .filter(|row| row["seed"] == seed)
+            .map(|row| row["generated_text"].clone())
+            .collect::<Vec<_>>()
     };
     let first = text("1");
     assert_eq!(first.len(), 8);
@@ -42,8 +101,25 @@ fn the_same_seed_generates_the_same_tokens_and_another_does_not() {
 #[test]
 fn depth_is_filled_outside_the_clock_and_recorded() {
     let dir = Dir::new("depth");
-    dir.ok(&["run", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16", "--prompt-tokens", "16", "--gen-tokens", "4",
-        "--depth", "100", "--launches", "1", "--repetitions", "1"]);
+    dir.ok(&[
+        "run",
+        "--engine",
+        "llamacpp",
+        "--model",
+        "synthetic:tiny",
+        "--quantize",
+        "float16",
+        "--prompt-tokens",
+        "16",
+        "--gen-tokens",
+        "4",
+        "--depth",
+        "100",
+        "--launches",
+        "1",
+        "--repetitions",
+        "1",
+    ]);
     dir.ok(&["collate"]);
     let positions: Vec<_> = dir.rows().iter().map(|row| row["position"].clone()).collect();
     assert_eq!(positions, ["100", "116", "117", "118"]);
@@ -52,8 +128,10 @@ fn depth_is_filled_outside_the_clock_and_recorded() {
 #[test]
 fn a_ready_gguf_runs_as_it_is_and_is_not_quantized_twice() {
     let dir = Dir::new("ready");
-    let made: serde_json::Value = serde_json::from_str(&dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny",
-        "--quantize", "nf4", "--json"]).out).unwrap();
+    let made: serde_json::Value = serde_json::from_str(
+        &dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "nf4", "--json"]).out,
+    )
+    .unwrap();
     let path = made[0]["path"].as_str().unwrap();
     dir.ok(&["run", "--engine", "llamacpp", "--model", path, "--quick"]);
     dir.ok(&["collate"]);
@@ -64,7 +142,16 @@ fn a_ready_gguf_runs_as_it_is_and_is_not_quantized_twice() {
 #[test]
 fn unquantized_and_quantized_models_are_told_apart() {
     let dir = Dir::new("verify");
-    let ran = dir.run(&["verify", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16,F32,nf4", "--json"]);
+    let ran = dir.run(&[
+        "verify",
+        "--engine",
+        "llamacpp",
+        "--model",
+        "synthetic:tiny",
+        "--quantize",
+        "float16,F32,nf4",
+        "--json",
+    ]);
     let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     let difference = |i: usize| told[i]["mean_difference"].as_f64().unwrap();
     assert!(difference(0) < 0.01, "{told}");

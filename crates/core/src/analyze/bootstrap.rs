@@ -4,8 +4,8 @@
 //! are resampled first and repetitions inside each drawn launch second (two-stage bootstrap, A. Davison and
 //! D. Hinkley, "Bootstrap methods and their application", 1997, section 3.8). Intervals are percentile intervals.
 
-use crate::random::Random;
 use super::quantile;
+use crate::random::Random;
 
 /// Resamples drawn for one interval.
 pub const RESAMPLES: usize = 2000;

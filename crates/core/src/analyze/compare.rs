@@ -32,7 +32,8 @@ pub(super) fn comparable(a: &Group, b: &Group) -> bool {
 pub fn speedups(groups: &[Group]) -> Vec<Comparison> {
     let mut found = Vec::new();
     for (i, group) in groups.iter().enumerate().filter(|(_, group)| group.decode.is_some()) {
-        let peers: Vec<usize> = (0..groups.len()).filter(|j| groups[*j].decode.is_some() && comparable(group, &groups[*j])).collect();
+        let peers: Vec<usize> =
+            (0..groups.len()).filter(|j| groups[*j].decode.is_some() && comparable(group, &groups[*j])).collect();
         let engines = peers.iter().any(|j| groups[*j].key.engine != group.key.engine);
         let baseline = if engines {
             peers.iter().copied().find(|j| groups[*j].key.quantize == group.key.quantize)

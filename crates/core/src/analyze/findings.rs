@@ -28,11 +28,18 @@ fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
     let (low, _) = decode.ci.unwrap_or((f64::NEG_INFINITY, 0.0));
     // Established only when no comparable group's interval reaches into its own.
     let rivals = groups.iter().enumerate().filter(|(j, other)| *j != i && comparable(group, other));
-    let highest = rivals.filter_map(|(_, other)| other.decode.as_ref().map(|d| d.ci.map_or(f64::INFINITY, |ci| ci.1))).fold(f64::NEG_INFINITY, f64::max);
+    let highest = rivals
+        .filter_map(|(_, other)| other.decode.as_ref().map(|d| d.ci.map_or(f64::INFINITY, |ci| ci.1)))
+        .fold(f64::NEG_INFINITY, f64::max);
     let interval = decode.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
     let text = format!(
         "Fastest decode on {} ({}), {}: {} {} with {:.2} tokens/s{interval}.",
-        group.key.host, group.key.device, group.key.model, group.engine_label(), group.quantize_label(), decode.mean,
+        group.key.host,
+        group.key.device,
+        group.key.model,
+        group.engine_label(),
+        group.quantize_label(),
+        decode.mean,
     );
     Some(Finding { text, established: highest < low })
 }
@@ -40,10 +47,16 @@ fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
 fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
     let group = &groups[comparison.group];
     let bits = |g: &Group| g.key.bits_per_weight.map(|b| format!(" at {b:.2} bits per weight")).unwrap_or_default();
-    let interval = comparison.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
+    let interval =
+        comparison.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
     let text = format!(
         "On {}, {} {}{} decodes {:.2} times as fast as {}{}{interval}.",
-        group.key.host, group.engine_label(), group.quantize_label(), bits(group), comparison.ratio, comparison.against,
+        group.key.host,
+        group.engine_label(),
+        group.quantize_label(),
+        bits(group),
+        comparison.ratio,
+        comparison.against,
         bits(&groups[comparison.baseline]),
     );
     let established = comparison.ci.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
@@ -53,7 +66,11 @@ fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
 fn failed(group: &Group) -> Finding {
     let text = format!(
         "{} {} on {} failed in {} launch(es): {}.",
-        group.engine_label(), group.quantize_label(), group.key.host, group.failures.len(), group.failures[0],
+        group.engine_label(),
+        group.quantize_label(),
+        group.key.host,
+        group.failures.len(),
+        group.failures[0],
     );
     Finding { text, established: true }
 }

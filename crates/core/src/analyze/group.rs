@@ -223,9 +223,24 @@ fn sort_text(key: &GroupKey) -> String {
     let bits = key.bits_per_weight.unwrap_or(0.0);
     format!(
         "{}\0{}\0{}\0{:08}\0{:08}\0{:08}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}",
-        key.host, key.device, key.model, n(key.depth), n(key.prompt_tokens), n(key.gen_tokens), key.engine, key.quantize,
-        key.native_quantize, key.engine_version, key.threads, key.batch, key.ubatch, key.flash_attn, key.kv_type,
-        key.unit, key.weights_bytes, key.throughput_source,
+        key.host,
+        key.device,
+        key.model,
+        n(key.depth),
+        n(key.prompt_tokens),
+        n(key.gen_tokens),
+        key.engine,
+        key.quantize,
+        key.native_quantize,
+        key.engine_version,
+        key.threads,
+        key.batch,
+        key.ubatch,
+        key.flash_attn,
+        key.kv_type,
+        key.unit,
+        key.weights_bytes,
+        key.throughput_source,
     )
 }
 
@@ -252,7 +267,8 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
         Estimate::new(&values.into_values().map(|v| vec![v]).collect::<Vec<_>>(), &format!("{name}\0{what}"))
     };
     let highest = |figure: fn(&Context) -> Option<u64>| members.iter().filter_map(|s| figure(&s.context)).max();
-    let decode_steps = || members.iter().flat_map(|s| &s.steps).filter(|s| s.phase == Phase::Decode && s.unit == SampleUnit::Step);
+    let decode_steps =
+        || members.iter().flat_map(|s| &s.steps).filter(|s| s.phase == Phase::Decode && s.unit == SampleUnit::Step);
     Group {
         decode: estimate("decode", |r| r.decode_tok_s),
         tpot: estimate("tpot", |r| r.tpot_ms),
@@ -272,7 +288,11 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
         enqueue_ms: decode_steps().filter_map(|s| s.enqueue_ms).collect(),
         device_description: members.iter().find_map(|s| s.context.device_description.clone()),
         uuids: distinct(members.iter().filter_map(|s| s.context.uuid.clone())),
-        failures: members.iter().filter(|s| s.context.status == Status::Failed).filter_map(|s| s.context.reason.clone()).collect(),
+        failures: members
+            .iter()
+            .filter(|s| s.context.status == Status::Failed)
+            .filter_map(|s| s.context.reason.clone())
+            .collect(),
         warnings: distinct(members.iter().flat_map(|s| s.context.warnings.clone())),
         interrupted: members.iter().any(|s| s.context.status == Status::Interrupted),
         repetitions,
@@ -293,7 +313,9 @@ fn adopt_failures(groups: &mut Vec<Group>) {
     let mut i = 0;
     while i < groups.len() {
         let lost = groups[i].repetitions.is_empty() && !groups[i].failures.is_empty();
-        let home = lost.then(|| groups.iter().position(|other| !other.repetitions.is_empty() && other.uuids == groups[i].uuids)).flatten();
+        let home = lost
+            .then(|| groups.iter().position(|other| !other.repetitions.is_empty() && other.uuids == groups[i].uuids))
+            .flatten();
         match home {
             Some(home) => {
                 let orphan = groups.remove(i);

@@ -9,13 +9,12 @@ mod estimate;
 mod findings;
 mod group;
 
-
+pub use crate::random::Random;
 pub use bootstrap::{RESAMPLES, hierarchical_interval, ratio_interval};
 pub use compare::{Comparison, best_per_host, speedups};
 pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
 pub use group::{Group, GroupKey, Repetition, groups};
-pub use crate::random::Random;
 
 use crate::record::Series;
 use serde::Serialize;

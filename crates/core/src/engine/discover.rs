@@ -40,11 +40,16 @@ pub fn find_worker(engine: &Engine, overrides: &Overrides) -> Result<Discovery, 
     if let Some(program) = &overrides.worker {
         return match program.is_file() {
             true => Ok(Discovery { program: program.clone(), arguments: Vec::new(), environment }),
-            false => Err(missing(engine, format!("tokometer.toml names the worker {}, which is not a file", program.display()))),
+            false => Err(missing(
+                engine,
+                format!("tokometer.toml names the worker {}, which is not a file", program.display()),
+            )),
         };
     }
     match engine.program {
-        Program::Native(name) => native(engine, name).map(|program| Discovery { program, arguments: Vec::new(), environment }),
+        Program::Native(name) => {
+            native(engine, name).map(|program| Discovery { program, arguments: Vec::new(), environment })
+        }
         Program::Python { module, environment: name } => python(engine, module, name, overrides, environment),
     }
 }
@@ -77,7 +82,11 @@ fn native(engine: &Engine, name: &str) -> Result<PathBuf, Failed> {
 
 /// Python workers are folders: `workers/` beside the program, or in the source tree above it.
 fn python(
-    engine: &Engine, module: &str, name: &str, overrides: &Overrides, mut environment: Vec<(String, OsString)>,
+    engine: &Engine,
+    module: &str,
+    name: &str,
+    overrides: &Overrides,
+    mut environment: Vec<(String, OsString)>,
 ) -> Result<Discovery, Failed> {
     let folder = beside();
     let up: Vec<&Path> = folder.as_deref().map(|f| f.ancestors().take(4).collect()).unwrap_or_default();
@@ -88,9 +97,10 @@ fn python(
     let own = up.iter().map(|place| place.join(".tokometer").join("env").join(name).join("bin").join("python"));
     let program = match &overrides.python {
         Some(python) => python.clone(),
-        None => own.into_iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
-            missing(engine, format!("its Python environment {name} has not been set up"))
-        })?,
+        None => own
+            .into_iter()
+            .find(|candidate| candidate.is_file())
+            .ok_or_else(|| missing(engine, format!("its Python environment {name} has not been set up")))?,
     };
     let paths = [workers.join(name), workers.join("python-protocol")];
     let joined = std::env::join_paths(&paths).map_err(|error| missing(engine, error.to_string()))?;

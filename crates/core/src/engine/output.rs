@@ -65,7 +65,8 @@ impl Output {
     /// The last few lines that are not empty, joined: an engine's last words.
     pub fn last_words(&self) -> Option<String> {
         let lines = self.0.lock().ok()?;
-        let all: Vec<&str> = lines.head.iter().chain(&lines.tail).map(String::as_str).filter(|l| !l.is_empty()).collect();
+        let all: Vec<&str> =
+            lines.head.iter().chain(&lines.tail).map(String::as_str).filter(|l| !l.is_empty()).collect();
         let last = &all[all.len().saturating_sub(3)..];
         (!last.is_empty()).then(|| last.join(" | "))
     }

@@ -65,12 +65,21 @@ impl Worker {
         let stdin = child.stdin.take();
         let lines = read_replies(stdout);
         let mut worker = Worker {
-            child, stdin, lines, output, timeouts, next_id: 1, oom_kills_before: oom_kills(), hello: Hello::default(), start_time: Duration::ZERO,
+            child,
+            stdin,
+            lines,
+            output,
+            timeouts,
+            next_id: 1,
+            oom_kills_before: oom_kills(),
+            hello: Hello::default(),
+            start_time: Duration::ZERO,
         };
         let answer = worker.ask(Request::Hello { protocol: VERSION }, timeouts.start, |_| ())?;
         let Answer::Hello(hello) = answer else { return Err(worker.confused("hello", &answer)) };
         if hello.protocol != VERSION {
-            let reason = format!("the worker speaks protocol {}, this tokometer {VERSION}: build both together", hello.protocol);
+            let reason =
+                format!("the worker speaks protocol {}, this tokometer {VERSION}: build both together", hello.protocol);
             return Err(Failed::new(Kind::Unsupported, reason));
         }
         worker.hello = hello;
@@ -96,10 +105,16 @@ impl Worker {
         self.ask(request, self.timeouts.request, progress)
     }
 
-    fn ask(&mut self, request: Request, timeout: Duration, mut progress: impl FnMut(&Progress)) -> Result<Answer, Failed> {
+    fn ask(
+        &mut self,
+        request: Request,
+        timeout: Duration,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<Answer, Failed> {
         let id = self.next_id;
         self.next_id += 1;
-        let mut line = serde_json::to_vec(&Call { id, request }).map_err(|e| Failed::new(Kind::Error, e.to_string()))?;
+        let mut line =
+            serde_json::to_vec(&Call { id, request }).map_err(|e| Failed::new(Kind::Error, e.to_string()))?;
         line.push(b'\n');
         let sent = self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
         if !matches!(sent, Some(Ok(()))) {
@@ -115,7 +130,10 @@ impl Worker {
                 },
                 Ok(Ok(reply)) => {
                     self.kill();
-                    return Err(Failed::new(Kind::Garbage, format!("it answered call {} while {id} was asked", reply.id)));
+                    return Err(Failed::new(
+                        Kind::Garbage,
+                        format!("it answered call {} while {id} was asked", reply.id),
+                    ));
                 }
                 Ok(Err(garbage)) => {
                     self.kill();
@@ -233,7 +251,9 @@ fn read_replies(stdout: impl Read + Send + 'static) -> Receiver<Result<Reply, St
 
 fn describe(status: ExitStatus, memory_ran_out: bool) -> (Kind, String) {
     match (status.code(), status.signal()) {
-        (_, Some(libc::SIGKILL)) if memory_ran_out => (Kind::OutOfMemory, "the system killed it because memory ran out".into()),
+        (_, Some(libc::SIGKILL)) if memory_ran_out => {
+            (Kind::OutOfMemory, "the system killed it because memory ran out".into())
+        }
         (_, Some(libc::SIGKILL)) => (Kind::Crash, "killed by signal 9 (SIGKILL) from outside".into()),
         (_, Some(signal)) => (Kind::Crash, format!("ended by signal {signal}{}", signal_name(signal))),
         (Some(code), None) => (Kind::Crash, format!("left with exit code {code}")),

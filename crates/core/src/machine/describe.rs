@@ -142,7 +142,8 @@ fn uname() -> (String, String, String, String) {
 }
 
 fn file_safe(name: &str) -> String {
-    let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '-' }).collect();
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '-' }).collect();
     let safe = safe.trim_matches(['.', '-']).to_owned();
     if safe.is_empty() { "localhost".into() } else { safe }
 }

@@ -12,7 +12,9 @@ pub struct Lock {
 
 /// The lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the lock file {path} that keeps measurements apart: {source}; remove it if another user left it there")]
+#[error(
+    "cannot use the lock file {path} that keeps measurements apart: {source}; remove it if another user left it there"
+)]
 pub struct LockError {
     path: PathBuf,
     source: std::io::Error,
@@ -41,7 +43,10 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(wrap(error)),
         }
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "process {}", std::process::id()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "process {}", std::process::id()));
         Ok(Lock { _file: file })
     }
 }

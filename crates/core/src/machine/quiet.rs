@@ -20,12 +20,23 @@ pub fn check(root: &Path, logical_cpus: u32) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code, message| warnings.push(Warning { code, message });
     if let Some(load) = load_average(root).filter(|load| *load > BUSY) {
-        warn("high_load", format!("the load average is {load:.1} on {logical_cpus} processors: other work runs here; close it for figures that repeat"));
+        warn(
+            "high_load",
+            format!(
+                "the load average is {load:.1} on {logical_cpus} processors: other work runs here; close it for figures that repeat"
+            ),
+        );
     }
-    if let Some(governor) = line(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").filter(|g| g == "powersave")
+    if let Some(governor) =
+        line(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").filter(|g| g == "powersave")
         && line(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver").as_deref() != Some("intel_pstate")
     {
-        warn("powersave_governor", format!("the processor's frequency governor is {governor}: `cpupower frequency-set -g performance` as root lifts it"));
+        warn(
+            "powersave_governor",
+            format!(
+                "the processor's frequency governor is {governor}: `cpupower frequency-set -g performance` as root lifts it"
+            ),
+        );
     }
     if on_battery(root) {
         warn("on_battery", "the machine runs on battery: plug it in".into());
@@ -55,7 +66,8 @@ pub struct CpuTimes {
 /// Reads the machine's processor times.
 pub fn cpu_times(root: &Path) -> Option<CpuTimes> {
     let first = line(root, "proc/stat")?;
-    let ticks: Vec<u64> = first.strip_prefix("cpu ")?.split_whitespace().map_while(|t| t.parse().ok()).take(8).collect();
+    let ticks: Vec<u64> =
+        first.strip_prefix("cpu ")?.split_whitespace().map_while(|t| t.parse().ok()).take(8).collect();
     let get = |i: usize| ticks.get(i).copied().unwrap_or(0);
     Some(CpuTimes { total: ticks.iter().sum(), idle: get(3) + get(4), steal: get(7) })
 }
@@ -105,22 +117,28 @@ mod tests {
 
     #[test]
     fn a_busy_laptop_on_battery_is_noticed() {
-        let root = tree("busy", &[
-            ("proc/loadavg", "3.10 1.0 0.5 2/300 999\n"),
-            ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
-            ("sys/class/power_supply/BAT0/type", "Battery\n"),
-            ("sys/class/power_supply/BAT0/status", "Discharging\n"),
-            ("sys/class/power_supply/AC/type", "Mains\n"),
-            ("sys/class/power_supply/AC/online", "0\n"),
-            ("proc/meminfo", "SwapTotal: 1000 kB\nSwapFree: 100 kB\n"),
-        ]);
+        let root = tree(
+            "busy",
+            &[
+                ("proc/loadavg", "3.10 1.0 0.5 2/300 999\n"),
+                ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
+                ("sys/class/power_supply/BAT0/type", "Battery\n"),
+                ("sys/class/power_supply/BAT0/status", "Discharging\n"),
+                ("sys/class/power_supply/AC/type", "Mains\n"),
+                ("sys/class/power_supply/AC/online", "0\n"),
+                ("proc/meminfo", "SwapTotal: 1000 kB\nSwapFree: 100 kB\n"),
+            ],
+        );
         let codes: Vec<_> = check(&root, 4).into_iter().map(|w| w.code).collect();
         assert_eq!(codes, ["high_load", "powersave_governor", "on_battery", "swapping"]);
     }
 
     #[test]
     fn a_quiet_server_gives_no_warning() {
-        let root = tree("quiet", &[("proc/loadavg", "0.02 0.1 0.1 1/100 1\n"), ("proc/stat", "cpu  10 0 20 60 10 0 0 5 0 0\ncpu0 1\n")]);
+        let root = tree(
+            "quiet",
+            &[("proc/loadavg", "0.02 0.1 0.1 1/100 1\n"), ("proc/stat", "cpu  10 0 20 60 10 0 0 5 0 0\ncpu0 1\n")],
+        );
         assert_eq!(check(&root, 4), []);
         assert_eq!(cpu_times(&root), Some(CpuTimes { total: 105, idle: 70, steal: 5 }));
     }

@@ -30,13 +30,18 @@ impl Workload {
     /// Checks that it can be measured.
     pub fn validate(&self) -> Result<()> {
         if self.prompt_tokens == 0 {
-            return Err(Error::Invalid("--prompt-tokens must be at least 1: an engine needs something to start from".into()));
+            return Err(Error::Invalid(
+                "--prompt-tokens must be at least 1: an engine needs something to start from".into(),
+            ));
         }
         if self.gen_tokens < 2 {
             return Err(Error::Invalid("--gen-tokens must be at least 2: the first token ends the prefill, the second is the first decode step".into()));
         }
         if self.ctx_tokens() > 16_000_000 {
-            return Err(Error::Invalid(format!("depth + prompt + generated are {} tokens; the limit is 16,000,000", self.ctx_tokens())));
+            return Err(Error::Invalid(format!(
+                "depth + prompt + generated are {} tokens; the limit is 16,000,000",
+                self.ctx_tokens()
+            )));
         }
         Ok(())
     }
@@ -135,8 +140,13 @@ mod tests {
     #[test]
     fn the_hash_knows_every_field() {
         let case = Case {
-            engine: "llamacpp".into(), model: "synthetic:tiny".into(), quantize: "nf4".into(), native: "Q4_K_M".into(),
-            workload: Workload::default(), settings: Settings::default(), seed: 42,
+            engine: "llamacpp".into(),
+            model: "synthetic:tiny".into(),
+            quantize: "nf4".into(),
+            native: "Q4_K_M".into(),
+            workload: Workload::default(),
+            settings: Settings::default(),
+            seed: 42,
         };
         let mut other = case.clone();
         other.settings.threads = Some(2);

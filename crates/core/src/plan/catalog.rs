@@ -21,7 +21,9 @@ pub fn checkpoint_for(size: &str, config: &super::Config) -> super::Result<super
         Some((_, model)) => model.parse(),
         None => {
             let hint = crate::nearest::hint(size, all.map(|(name, _)| name));
-            Err(super::Error::Invalid(format!("there is no built-in checkpoint of size {size:?}{hint}; --model names any other")))
+            Err(super::Error::Invalid(format!(
+                "there is no built-in checkpoint of size {size:?}{hint}; --model names any other"
+            )))
         }
     }
 }

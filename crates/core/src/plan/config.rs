@@ -93,7 +93,9 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
     // "unknown field `x`, expected one of `a`, `b`": every second piece between backquotes is a name.
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let hint = match names.split_first() {
-        Some((unknown, known)) if message.starts_with("unknown field") => crate::nearest::nearest(unknown, known.iter().copied()),
+        Some((unknown, known)) if message.starts_with("unknown field") => {
+            crate::nearest::nearest(unknown, known.iter().copied())
+        }
         _ => Vec::new(),
     };
     let hint = hint.first().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn what_is_said_is_used() {
-        let config = Config::parse("[sizes]\n1B = \"synthetic:1B\"\n[engines.llamacpp]\nenv = { A = \"b\" }\n").unwrap();
+        let config =
+            Config::parse("[sizes]\n1B = \"synthetic:1B\"\n[engines.llamacpp]\nenv = { A = \"b\" }\n").unwrap();
         assert_eq!(super::super::checkpoint_for("1b", &config).unwrap().to_string(), "synthetic:1B");
         assert_eq!(config.overrides("llamacpp").env["A"], "b");
         assert!(super::super::checkpoint_for("2B", &config).is_err());

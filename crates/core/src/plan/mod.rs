@@ -34,8 +34,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Makes the cases of engines x quantizations for one model, in that order. A quantization that an engine does not
 /// offer is returned beside them, with the reason, so that the rest can go on.
 pub fn cases(
-    engines: &[&'static crate::engine::Engine], model: &ModelRef, quantizations: &[String], workload: Workload,
-    settings: &Settings, seed: u64,
+    engines: &[&'static crate::engine::Engine],
+    model: &ModelRef,
+    quantizations: &[String],
+    workload: Workload,
+    settings: &Settings,
+    seed: u64,
 ) -> Result<(Vec<Case>, Vec<String>)> {
     workload.validate()?;
     let (mut cases, mut refused) = (Vec::new(), Vec::new());

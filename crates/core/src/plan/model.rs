@@ -35,7 +35,8 @@ impl FromStr for ModelRef {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
             return Ok(ModelRef::Gguf(path));
         }
-        let why = if path.exists() { "is a file, but not a .gguf" } else { "is neither a folder nor a .gguf file here" };
+        let why =
+            if path.exists() { "is a file, but not a .gguf" } else { "is neither a folder nor a .gguf file here" };
         Err(Error::Invalid(format!(
             "{text:?} {why}; a model is a folder, a .gguf file, hf:org/name[@revision] or synthetic:tiny|60M|1B|3B|8B"
         )))
@@ -94,7 +95,9 @@ fn short(value: f64) -> String {
 
 fn is_size(part: &str) -> bool {
     let digits = part.strip_suffix(['B', 'b', 'M', 'm']).unwrap_or("");
-    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.starts_with(|c: char| c.is_ascii_digit())
+    !digits.is_empty()
+        && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && digits.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]

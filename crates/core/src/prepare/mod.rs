@@ -103,7 +103,11 @@ pub struct Prepared {
 /// See [`Error`]. Nothing half-made is left under its final name.
 pub fn prepare(store: &Store, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
     if request.engine.format == ModelFormat::Nothing {
-        return Ok(Prepared { path: PathBuf::from(request.native), manifest: Manifest::of_nothing(request), reused: true });
+        return Ok(Prepared {
+            path: PathBuf::from(request.native),
+            manifest: Manifest::of_nothing(request),
+            reused: true,
+        });
     }
     let source = source::resolve(store, request.model, progress)?;
     match request.engine.format {

@@ -14,7 +14,8 @@ const CONVERTER: u32 = 1;
 /// The file in a prepared model's folder.
 const FILE: &str = "model.gguf";
 /// Native types that are conversions, not quantizations.
-const PLAIN: &[(&str, convert::Dtype)] = &[("F16", convert::Dtype::F16), ("BF16", convert::Dtype::Bf16), ("F32", convert::Dtype::F32)];
+const PLAIN: &[(&str, convert::Dtype)] =
+    &[("F16", convert::Dtype::F16), ("BF16", convert::Dtype::Bf16), ("F32", convert::Dtype::F32)];
 
 /// A GGUF file of the native type.
 pub fn gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
@@ -54,15 +55,23 @@ fn from_gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &d
         Some("F16" | "BF16" | "F32") => quantized(store, source, request, &source.path, progress),
         _ => Err(Error::Refused(format!(
             "{} is {} already: quantizing it again to {} would measure two losses at once; name a F16, BF16 or F32 file, or --quantize default to run it as it is",
-            source.path.display(), own.unwrap_or("of an unknown type"), request.native,
+            source.path.display(),
+            own.unwrap_or("of an unknown type"),
+            request.native,
         ))),
     }
 }
 
 fn converted(
-    store: &Store, source: &Source, request: &Request<'_>, native: &str, dtype: convert::Dtype, progress: &dyn Progress,
+    store: &Store,
+    source: &Source,
+    request: &Request<'_>,
+    native: &str,
+    dtype: convert::Dtype,
+    progress: &dyn Progress,
 ) -> Result<Prepared> {
-    let tool = request.converter.map_or_else(|| format!("tokometer converter {CONVERTER}"), |path| path.display().to_string());
+    let tool =
+        request.converter.map_or_else(|| format!("tokometer converter {CONVERTER}"), |path| path.display().to_string());
     let recipe = (&source.info.files, native, &tool);
     let place = store.place(&format!("{}-{native}", source.name), &recipe);
     let (manifest, reused) = store.make(&place, |folder| {
@@ -73,7 +82,8 @@ fn converted(
         match request.converter {
             Some(script) => run_script(script, &source.path, &output, native, progress)?,
             None => {
-                let job = convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: Some(&source.name) };
+                let job =
+                    convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: Some(&source.name) };
                 convert::convert(&job, progress)?;
             }
         }
@@ -89,41 +99,68 @@ fn converted(
 fn run_script(script: &Path, folder: &Path, output: &Path, native: &str, progress: &dyn Progress) -> Result<()> {
     let task = progress.task(&format!("convert with {}", script.display()), None, Unit::Count);
     let run = std::process::Command::new("python3")
-        .arg(script).arg(folder).arg("--outfile").arg(output).arg("--outtype").arg(native.to_lowercase())
+        .arg(script)
+        .arg(folder)
+        .arg("--outfile")
+        .arg(output)
+        .arg("--outtype")
+        .arg(native.to_lowercase())
         .output()
         .map_err(io_error("start python3 for", script))?;
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
         let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
-        return Err(Error::Refused(format!("{} failed on {}: {}", script.display(), folder.display(), last.join(" | "))));
+        return Err(Error::Refused(format!(
+            "{} failed on {}: {}",
+            script.display(),
+            folder.display(),
+            last.join(" | ")
+        )));
     }
     task.finish("done");
     Ok(())
 }
 
-fn quantized(store: &Store, source: &Source, request: &Request<'_>, base: &Path, progress: &dyn Progress) -> Result<Prepared> {
+fn quantized(
+    store: &Store,
+    source: &Source,
+    request: &Request<'_>,
+    base: &Path,
+    progress: &dyn Progress,
+) -> Result<Prepared> {
     let native = request.native;
-    let failed = |failed| Error::Engine { engine: request.engine.title.into(), doing: format!("quantize to {native}"), failed };
+    let failed =
+        |failed| Error::Engine { engine: request.engine.title.into(), doing: format!("quantize to {native}"), failed };
     let Some(discovery) = request.worker else {
         return Err(Error::Refused(format!("quantizing to {native} needs {}'s worker", request.engine.title)));
     };
     // A quantization shows no progress of its own: give it time in proportion to the file.
     let bytes = std::fs::metadata(base).map_err(io_error("read", base))?.len();
     let request_time = Duration::from_secs(600 + bytes / 2_000_000);
-    let mut worker = Worker::start(discovery, Timeouts { request: request_time, ..Timeouts::default() }).map_err(failed)?;
+    let mut worker =
+        Worker::start(discovery, Timeouts { request: request_time, ..Timeouts::default() }).map_err(failed)?;
     let quantizer = format!("{} {}", worker.hello.engine, worker.hello.engine_version);
-    let tools = BTreeMap::from([("converter".into(), format!("tokometer converter {CONVERTER}")), ("quantizer".into(), quantizer)]);
+    let tools = BTreeMap::from([
+        ("converter".into(), format!("tokometer converter {CONVERTER}")),
+        ("quantizer".into(), quantizer),
+    ]);
     let place = store.place(&format!("{}-{native}", source.name), &(&source.info.files, native, &tools));
     let (manifest, reused) = store.make(&place, |folder| {
         crate::disk::require(store.folder(), estimated_bytes(bytes, native))?;
         let output = folder.join(FILE);
         let task = progress.task(&format!("quantize {} to {native}", source.name), None, Unit::Count);
         let ask = Ask::Quantize {
-            input: base.display().to_string(), output: output.display().to_string(), native: native.into(), threads: request.threads,
+            input: base.display().to_string(),
+            output: output.display().to_string(),
+            native: native.into(),
+            threads: request.threads,
         };
         let answer = worker.call(ask, |_| ()).map_err(failed)?;
         let Answer::Quantized(made) = answer else {
-            return Err(Error::Refused(format!("{}'s worker answered a quantization with {answer:?}", request.engine.title)));
+            return Err(Error::Refused(format!(
+                "{}'s worker answered a quantization with {answer:?}",
+                request.engine.title
+            )));
         };
         task.finish(&format!("{:.2} GB in {:.1} s", made.bytes as f64 / 1e9, made.elapsed_ns as f64 / 1e9));
         let mut manifest = manifest(source, request, tools.clone());

@@ -34,17 +34,21 @@ pub struct Source {
 pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Result<Source> {
     let (path, revision, known) = match model {
         ModelRef::Hub(repo) => {
-            let snapshot = hub::Hub::from_env()?.snapshot(&hub::Repo::parse(repo)?, &hub::is_checkpoint_file, progress)?;
-            let known = snapshot.files.iter().filter_map(|file| Some((file.name.clone(), file.sha256.clone()?))).collect();
+            let snapshot =
+                hub::Hub::from_env()?.snapshot(&hub::Repo::parse(repo)?, &hub::is_checkpoint_file, progress)?;
+            let known =
+                snapshot.files.iter().filter_map(|file| Some((file.name.clone(), file.sha256.clone()?))).collect();
             (snapshot.folder, Some(snapshot.revision), known)
         }
-        ModelRef::Synthetic(name) => (synthetic_folder(store, name, progress)?, Some(format!("seed {SYNTHETIC_SEED}")), BTreeMap::new()),
+        ModelRef::Synthetic(name) => {
+            (synthetic_folder(store, name, progress)?, Some(format!("seed {SYNTHETIC_SEED}")), BTreeMap::new())
+        }
         ModelRef::Folder(path) | ModelRef::Gguf(path) => (path.clone(), None, BTreeMap::new()),
     };
     let path = path.canonicalize().map_err(io_error("find the model", &path))?;
     let is_gguf = matches!(model, ModelRef::Gguf(_));
-    let (prompt_ids, bos) = if is_gguf { vocabulary_of_gguf(&path)? } else { vocabulary_of_folder(&path)? };
     let names = if is_gguf { vec![] } else { checkpoint_files(&path)? };
+    let (prompt_ids, bos) = if is_gguf { vocabulary_of_gguf(&path)? } else { vocabulary_of_folder(&path)? };
     let files = identify(store, &path, &names, &known, progress)?;
     Ok(Source {
         is_gguf,
@@ -58,7 +62,8 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
 
 fn synthetic_folder(store: &Store, name: &str, progress: &dyn Progress) -> Result<PathBuf> {
     let geometry = synthetic::Geometry::find(name)?;
-    let place = store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED));
+    let place =
+        store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED));
     let config = place.join("config.json");
     store.make_raw(&place, &|| config.is_file(), |folder| {
         synthetic::generate(geometry, SYNTHETIC_SEED, folder, progress)?;
@@ -89,7 +94,11 @@ fn checkpoint_files(folder: &Path) -> Result<Vec<String>> {
 /// Sizes and sha256 of the files (of the path itself when `names` is empty). Hashes that the hub told are taken from
 /// there; others are computed once and remembered by path, size and time of change.
 fn identify(
-    store: &Store, path: &Path, names: &[String], known: &BTreeMap<String, String>, progress: &dyn Progress,
+    store: &Store,
+    path: &Path,
+    names: &[String],
+    known: &BTreeMap<String, String>,
+    progress: &dyn Progress,
 ) -> Result<Vec<SourceFile>> {
     let memory_path = store.folder().join(".hashes.json");
     let mut memory: BTreeMap<String, Value> =
@@ -100,7 +109,11 @@ fn identify(
     let mut files = Vec::new();
     for name in names {
         let file = if name.is_empty() { path.to_path_buf() } else { path.join(name) };
-        let shown = if name.is_empty() { file.file_name().unwrap_or_default().to_string_lossy().into_owned() } else { name.clone() };
+        let shown = if name.is_empty() {
+            file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        } else {
+            name.clone()
+        };
         let meta = fs::metadata(&file).map_err(io_error("read", &file))?;
         let sha256 = match known.get(name) {
             Some(sha256) => sha256.clone(),
@@ -118,7 +131,10 @@ fn identify(
 }
 
 fn remembered_hash(
-    memory: &mut BTreeMap<String, Value>, file: &Path, meta: &fs::Metadata, progress: &dyn Progress,
+    memory: &mut BTreeMap<String, Value>,
+    file: &Path,
+    meta: &fs::Metadata,
+    progress: &dyn Progress,
 ) -> Result<String> {
     let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let key = format!("{} {} {changed}", file.display(), meta.len());
@@ -128,7 +144,12 @@ fn remembered_hash(
     let large = meta.len() > 100 << 20;
     let label = format!("hash {}", file.file_name().unwrap_or_default().to_string_lossy());
     let task = large.then(|| progress.task(&label, Some(meta.len()), Unit::Bytes));
-    let sha256 = fingerprint::of_file(file, |n| if let Some(task) = &task { task.advance(n) }).map_err(io_error("read", file))?;
+    let sha256 = fingerprint::of_file(file, |n| {
+        if let Some(task) = &task {
+            task.advance(n)
+        }
+    })
+    .map_err(io_error("read", file))?;
     if let Some(task) = task {
         task.finish(&sha256[..12]);
     }
@@ -197,12 +218,15 @@ fn vocabulary_of_folder(folder: &Path) -> Result<((u32, u32), Option<u32>)> {
             return Ok(((259, limit.max(260) as u32), bos.and_then(|id| u32::try_from(id).ok())));
         }
         return Err(Error::Refused(format!(
-            "{} has no tokenizer: neither tokenizer.json nor tokenizer.model; copy it from the original checkpoint", folder.display()
+            "{} has no tokenizer: neither tokenizer.json nor tokenizer.model; copy it from the original checkpoint",
+            folder.display()
         )));
     };
     let mut plain = Vec::new();
     let mut mark = |id: Option<u64>, value: bool| {
-        let Some(id) = id.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < limit.min(10_000_000)) else { return };
+        let Some(id) = id.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < limit.min(10_000_000)) else {
+            return;
+        };
         if plain.len() <= id {
             plain.resize(id + 1, false);
         }

@@ -28,7 +28,8 @@ impl Store {
 
     /// The folder of a recipe: a readable name and twelve digits of the recipe's hash.
     pub fn place(&self, name: &str, recipe: &impl Serialize) -> PathBuf {
-        let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' }).collect();
+        let safe: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' }).collect();
         self.folder.join(format!("{}-{}", safe.trim_matches('.'), &fingerprint::of_value(recipe)[..12]))
     }
 
@@ -36,7 +37,8 @@ impl Store {
     pub fn finished(&self, place: &Path) -> Option<Manifest> {
         let text = fs::read(place.join(MANIFEST)).ok()?;
         let manifest: Manifest = serde_json::from_slice(&text).ok()?;
-        let whole = manifest.files.iter().all(|file| fs::metadata(place.join(&file.name)).is_ok_and(|m| m.len() == file.bytes));
+        let whole =
+            manifest.files.iter().all(|file| fs::metadata(place.join(&file.name)).is_ok_and(|m| m.len() == file.bytes));
         whole.then_some(manifest)
     }
 
@@ -62,7 +64,10 @@ impl Store {
 
     /// The same for a folder without manifest; `finished` tells whether it is there. Returns whether it was.
     pub(super) fn make_raw(
-        &self, place: &Path, finished: &dyn Fn() -> bool, make: impl FnOnce(&Path) -> Result<()>,
+        &self,
+        place: &Path,
+        finished: &dyn Fn() -> bool,
+        make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<bool> {
         if finished() {
             return Ok(true);
@@ -142,10 +147,19 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            manifest: 1, name: "m".into(), size: "1B".into(), engine: "llamacpp".into(), native: "F16".into(),
+            manifest: 1,
+            name: "m".into(),
+            size: "1B".into(),
+            engine: "llamacpp".into(),
+            native: "F16".into(),
             source: SourceInfo::default(),
             files: vec![super::super::SourceFile { name: "model.gguf".into(), bytes: 3, sha256: String::new() }],
-            tools: Default::default(), n_params: None, weights_bytes: None, bits_per_weight: None, prompt_ids: (0, 1), bos: None,
+            tools: Default::default(),
+            n_params: None,
+            weights_bytes: None,
+            bits_per_weight: None,
+            prompt_ids: (0, 1),
+            bos: None,
         }
     }
 
@@ -182,10 +196,12 @@ mod tests {
         let old = store.folder().join(".partial-old-0123");
         fs::create_dir_all(&old).unwrap();
         fs::write(old.join("big"), "x").unwrap();
-        store.make(&store.place("m", &3), |folder| {
-            fs::write(folder.join("model.gguf"), "abc").unwrap();
-            Ok(manifest())
-        }).unwrap();
+        store
+            .make(&store.place("m", &3), |folder| {
+                fs::write(folder.join("model.gguf"), "abc").unwrap();
+                Ok(manifest())
+            })
+            .unwrap();
         assert!(!old.exists());
     }
 }

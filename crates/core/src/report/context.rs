@@ -85,7 +85,10 @@ mod tests {
             source: source.into(),
             revision: Some("0123456789abcdef0123456789abcdef01234567".into()),
         };
-        let context = ReportContext { sources: vec![source(None, "hf:a/m"), source(Some("nf4"), "m.gguf")], ..Default::default() };
+        let context = ReportContext {
+            sources: vec![source(None, "hf:a/m"), source(Some("nf4"), "m.gguf")],
+            ..Default::default()
+        };
         assert_eq!(context.source("m", "nf4").as_deref(), Some("m.gguf at 0123456789ab"));
         assert_eq!(context.source("m", "int8").as_deref(), Some("hf:a/m at 0123456789ab"));
         assert_eq!(context.source("other", "int8"), None);

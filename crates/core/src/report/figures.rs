@@ -18,14 +18,49 @@ struct Figure {
 }
 
 const FIGURES: &[Figure] = &[
-    Figure { name: "backend_comparison", title: "Speed by engine and quantization", caption: fastest, missing: "no decode speed was measured" },
-    Figure { name: "speedup_comparison", title: "Speed against the baseline", caption: largest_ratio, missing: "no two cases can be compared" },
+    Figure {
+        name: "backend_comparison",
+        title: "Speed by engine and quantization",
+        caption: fastest,
+        missing: "no decode speed was measured",
+    },
+    Figure {
+        name: "speedup_comparison",
+        title: "Speed against the baseline",
+        caption: largest_ratio,
+        missing: "no two cases can be compared",
+    },
     Figure { name: "summary_stats", title: "Summary", caption: summary, missing: "nothing was measured" },
-    Figure { name: "quantization_impact", title: "What a quantization does to speed", caption: quantization, missing: "no engine ran two quantizations whose bits per weight are known" },
-    Figure { name: "latency_distribution", title: "Latency of single steps", caption: tail, missing: "no log holds latencies of single steps" },
-    Figure { name: "memory_throughput", title: "Memory throughput", caption: |a| highest(a, |g| g.memory.as_ref()), missing: "no log says how many bytes a step moves" },
-    Figure { name: "param_throughput", title: "Parameter throughput", caption: |a| highest(a, |g| g.param.as_ref()), missing: "the bytes of the weights are not known" },
-    Figure { name: "device_comparison", title: "Hosts and devices", caption: devices, missing: "no decode speed was measured" },
+    Figure {
+        name: "quantization_impact",
+        title: "What a quantization does to speed",
+        caption: quantization,
+        missing: "no engine ran two quantizations whose bits per weight are known",
+    },
+    Figure {
+        name: "latency_distribution",
+        title: "Latency of single steps",
+        caption: tail,
+        missing: "no log holds latencies of single steps",
+    },
+    Figure {
+        name: "memory_throughput",
+        title: "Memory throughput",
+        caption: |a| highest(a, |g| g.memory.as_ref()),
+        missing: "no log says how many bytes a step moves",
+    },
+    Figure {
+        name: "param_throughput",
+        title: "Parameter throughput",
+        caption: |a| highest(a, |g| g.param.as_ref()),
+        missing: "the bytes of the weights are not known",
+    },
+    Figure {
+        name: "device_comparison",
+        title: "Hosts and devices",
+        caption: devices,
+        missing: "no decode speed was measured",
+    },
 ];
 
 /// All figures. `images` are paths as the template opens them, by the plot's name; a plot without a path is missing.
@@ -42,7 +77,8 @@ pub fn figures(analysis: &Analysis, context: &ReportContext, images: &BTreeMap<S
 }
 
 fn entry(name: &str, title: String, caption: Option<String>, image: Option<&String>, missing: Option<String>) -> Value {
-    let missing = missing.or_else(|| image.is_none().then(|| "the plot was not drawn; `tokometer plot` draws it".to_owned()));
+    let missing =
+        missing.or_else(|| image.is_none().then(|| "the plot was not drawn; `tokometer plot` draws it".to_owned()));
     json!({
         "name": name,
         "title": title,
@@ -79,17 +115,26 @@ fn largest_ratio(analysis: &Analysis) -> Option<String> {
     let largest = ratios.max_by(|a, b| a.ratio.total_cmp(&b.ratio))?;
     let sure = largest.ci.map(|ci| format!(" (95% interval {})", interval(largest.ratio, ci))).unwrap_or_default();
     let group = &analysis.groups[largest.group];
-    Some(format!("Largest ratio: {} decodes {} times as fast as {}{sure}.", on_host(group), number(largest.ratio), largest.against))
+    Some(format!(
+        "Largest ratio: {} decodes {} times as fast as {}{sure}.",
+        on_host(group),
+        number(largest.ratio),
+        largest.against
+    ))
 }
 
 fn summary(analysis: &Analysis) -> Option<String> {
     let repetitions: usize = analysis.groups.iter().map(|group| group.repetitions.len()).sum();
     let steps: usize = analysis.groups.iter().map(|group| group.step_ms.len()).sum();
     let cases = analysis.groups.iter().filter(|group| !group.repetitions.is_empty()).count();
-    (repetitions > 0).then(|| format!(
-        "{}, {}, {}.",
-        count(cases, "case", "cases"), count(repetitions, "repetition", "repetitions"), count(steps, "decode step", "decode steps"),
-    ))
+    (repetitions > 0).then(|| {
+        format!(
+            "{}, {}, {}.",
+            count(cases, "case", "cases"),
+            count(repetitions, "repetition", "repetitions"),
+            count(steps, "decode step", "decode steps"),
+        )
+    })
 }
 
 /// From the most to the fewest bits per weight of one engine, in the first section that has two.
@@ -102,11 +147,18 @@ fn quantization(analysis: &Analysis) -> Option<String> {
             own.filter_map(|i| Some((*i, groups[*i].key.bits_per_weight?, groups[*i].decode.as_ref()?))).collect();
         known.sort_by(|a, b| b.1.total_cmp(&a.1));
         let (first, last) = (known.first()?, known.last()?);
-        (first.1 > last.1).then(|| format!(
-            "On {}: from {:.2} bits per weight ({}) to {:.2} ({}), decode goes from {} to {} tokens/s.",
-            groups[first.0].key.host, first.1, full_case(groups, section, first.0), last.1, full_case(groups, section, last.0),
-            number(first.2.mean), number(last.2.mean),
-        ))
+        (first.1 > last.1).then(|| {
+            format!(
+                "On {}: from {:.2} bits per weight ({}) to {:.2} ({}), decode goes from {} to {} tokens/s.",
+                groups[first.0].key.host,
+                first.1,
+                full_case(groups, section, first.0),
+                last.1,
+                full_case(groups, section, last.0),
+                number(first.2.mean),
+                number(last.2.mean),
+            )
+        })
     })
 }
 
@@ -120,7 +172,9 @@ fn tail(analysis: &Analysis) -> Option<String> {
     let (group, median, p99) = ratios.max_by(|a, b| (a.2 / a.1).total_cmp(&(b.2 / b.1)))?;
     Some(format!(
         "Longest tail: {}, where 1% of the steps take longer than {} ms and half of them longer than {} ms.",
-        on_host(group), number(p99), number(median),
+        on_host(group),
+        number(p99),
+        number(median),
     ))
 }
 
@@ -132,7 +186,9 @@ fn highest(analysis: &Analysis, figure: fn(&Group) -> Option<&Estimate>) -> Opti
 
 fn devices(analysis: &Analysis) -> Option<String> {
     top(analysis, |group| group.decode.as_ref().map(|e| e.mean))?;
-    let names = super::method::distinct(analysis.groups.iter().map(|group| format!("{} ({})", group.key.host, group.key.device)));
+    let names = super::method::distinct(
+        analysis.groups.iter().map(|group| format!("{} ({})", group.key.host, group.key.device)),
+    );
     Some(match names.as_slice() {
         [one] => format!("One device only: {one}."),
         several => format!("{}: {}.", count(several.len(), "device", "devices"), several.join(", ")),

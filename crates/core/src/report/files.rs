@@ -33,7 +33,12 @@ pub struct Presented {
 ///
 /// # Errors
 /// [`Error`] with the file that could not be read or written.
-pub fn present(dir: &Path, analysis: &Analysis, context: &ReportContext, figures: &[(&str, PathBuf)]) -> Result<Presented> {
+pub fn present(
+    dir: &Path,
+    analysis: &Analysis,
+    context: &ReportContext,
+    figures: &[(&str, PathBuf)],
+) -> Result<Presented> {
     let copied = copy_images(dir, figures)?;
     let mut shown = BTreeMap::new();
     for copy in &copied {
@@ -42,9 +47,11 @@ pub fn present(dir: &Path, analysis: &Analysis, context: &ReportContext, figures
             *best = copy;
         }
     }
-    let images: BTreeMap<String, String> = shown.into_iter().map(|(name, copy)| (name, format!("{IMAGES}/{}", copy.file))).collect();
+    let images: BTreeMap<String, String> =
+        shown.into_iter().map(|(name, copy)| (name, format!("{IMAGES}/{}", copy.file))).collect();
     let value = data::with_images(analysis, context, &images);
-    let mut text = serde_json::to_vec_pretty(&value).map_err(|why| Error::Write { path: dir.join(DATA), why: why.into() })?;
+    let mut text =
+        serde_json::to_vec_pretty(&value).map_err(|why| Error::Write { path: dir.join(DATA), why: why.into() })?;
     text.push(b'\n');
     let data = dir.join(DATA);
     write_whole(&data, &text)?;

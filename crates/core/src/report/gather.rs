@@ -27,7 +27,10 @@ pub fn gather(folder: &Path) -> ReportContext {
 
 fn logs(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "txt" || e == "partial")).collect();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt" || e == "partial"))
+        .collect();
     paths.sort();
     paths
 }
@@ -57,7 +60,8 @@ impl Head {
         let get = |key: &str| self.header.get(key).cloned();
         let run = runs.entry(get("run").unwrap_or_default()).or_default();
         run.host = get("hostname");
-        run.measured_on = get("started_utc").and_then(|time| time.get(..10).map(str::to_owned)).or(run.measured_on.take());
+        run.measured_on =
+            get("started_utc").and_then(|time| time.get(..10).map(str::to_owned)).or(run.measured_on.take());
         for event in &self.events {
             match event {
                 Event::Plan { manifest, machine, command, .. } => {
@@ -65,11 +69,14 @@ impl Head {
                     if let Ok(machine) = serde_json::from_value::<Machine>(machine.clone()) {
                         run.machine = vec![machine.line()];
                     }
-                    context.sources.extend(manifest.as_ref().and_then(source).filter(|new| !context.sources.contains(new)));
+                    context
+                        .sources
+                        .extend(manifest.as_ref().and_then(source).filter(|new| !context.sources.contains(new)));
                 }
                 Event::Launch { hello, .. } => {
                     let version = (hello.engine.clone(), hello.engine_version.clone());
-                    let flags = hello.build.get("system_info").map(|info| (format!("{} build", hello.engine), info.clone()));
+                    let flags =
+                        hello.build.get("system_info").map(|info| (format!("{} build", hello.engine), info.clone()));
                     for entry in [Some(version), flags].into_iter().flatten() {
                         if !run.versions.contains(&entry) {
                             run.versions.push(entry);
@@ -106,11 +113,18 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("old.txt"), "seed = 42\n").unwrap();
         let plan = r#"{"event":"plan","case":{},"manifest":{"name":"m","source":{"model":"hf:a/m","revision":"r"}},"machine":{"hostname":"h","cpu":"C","physical_cores":2},"command":["tokometer","run"],"prompt":[1]}"#;
-        std::fs::write(folder.join("ours.txt"), format!("tokometer-log: 1\nhostname: h\nrun: 7\nstarted_utc: 2026-11-24T01:02:03Z\n\n{plan}\n")).unwrap();
+        std::fs::write(
+            folder.join("ours.txt"),
+            format!("tokometer-log: 1\nhostname: h\nrun: 7\nstarted_utc: 2026-11-24T01:02:03Z\n\n{plan}\n"),
+        )
+        .unwrap();
         let context = gather(&folder);
         assert_eq!(context.runs.len(), 1);
         let run = &context.runs[0];
-        assert_eq!((run.host.as_deref(), run.measured_on.as_deref(), run.command.len()), (Some("h"), Some("2026-11-24"), 2));
+        assert_eq!(
+            (run.host.as_deref(), run.measured_on.as_deref(), run.command.len()),
+            (Some("h"), Some("2026-11-24"), 2)
+        );
         assert!(run.machine[0].starts_with("C, 2 cores"));
         assert_eq!(context.sources[0].source, "hf:a/m");
         std::fs::remove_dir_all(folder).unwrap();

@@ -28,10 +28,12 @@ struct Rival {
 }
 
 fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Value> {
-    let mut order: Vec<(usize, &Estimate)> = section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
+    let mut order: Vec<(usize, &Estimate)> =
+        section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
     order.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
     let (best, speed) = *order.first()?;
-    let rivals: Vec<Rival> = order[1..].iter().map(|(i, other)| rival(groups, best, *i, speed.mean / other.mean)).collect();
+    let rivals: Vec<Rival> =
+        order[1..].iter().map(|(i, other)| rival(groups, best, *i, speed.mean / other.mean)).collect();
     let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.ci.is_some_and(|(low, _)| low > 1.0)));
     Some(json!({
         "place": place(&groups[best].key),
@@ -58,14 +60,17 @@ fn verdict(groups: &[Group], section: &[usize], rivals: &[Rival]) -> String {
     let name = full_case(groups, section, next.group);
     let ratio = number(next.ratio);
     let Some(ci) = next.ci else {
-        return format!("{ratio} times as fast as the next, {name}; with a single repetition nothing says how sure that is.");
+        return format!(
+            "{ratio} times as fast as the next, {name}; with a single repetition nothing says how sure that is."
+        );
     };
     let interval = interval(next.ratio, ci);
     if ci.0 <= 1.0 {
         return format!("Not clearly faster than the next, {name}: ratio {ratio} (95% interval {interval}).");
     }
     let doubt = rivals.iter().find(|rival| rival.ci.is_none_or(|(low, _)| low <= 1.0));
-    let doubt = doubt.map(|r| format!(" Not established against {}.", full_case(groups, section, r.group))).unwrap_or_default();
+    let doubt =
+        doubt.map(|r| format!(" Not established against {}.", full_case(groups, section, r.group))).unwrap_or_default();
     format!("{ratio} times as fast as the next, {name} (95% interval {interval}).{doubt}")
 }
 
@@ -81,13 +86,25 @@ type Check = Option<(bool, String)>;
 
 fn failures(groups: &[Group]) -> Check {
     let failed: usize = groups.iter().map(|group| group.failures.len()).sum();
-    let text = if failed == 0 { "No launch failed.".to_owned() } else { format!("{} failed: see the list of failures.", count(failed, "launch", "launches")) };
+    let text = if failed == 0 {
+        "No launch failed.".to_owned()
+    } else {
+        format!("{} failed: see the list of failures.", count(failed, "launch", "launches"))
+    };
     (!groups.is_empty()).then_some((failed == 0, text))
 }
 
 fn interruptions(groups: &[Group]) -> Check {
     let cut = groups.iter().filter(|group| group.interrupted).count();
-    (cut > 0).then(|| (false, format!("{} cut off before the end; what was measured until then counts.", count(cut, "case was", "cases were"))))
+    (cut > 0).then(|| {
+        (
+            false,
+            format!(
+                "{} cut off before the end; what was measured until then counts.",
+                count(cut, "case was", "cases were")
+            ),
+        )
+    })
 }
 
 fn warnings(groups: &[Group]) -> Check {
@@ -106,18 +123,24 @@ fn launches(measured: &[&Group]) -> Check {
     let text = if few == 0 {
         format!("Every case was launched at least {FEW_LAUNCHES} times.")
     } else {
-        format!("{few} of {all} rest on fewer than {FEW_LAUNCHES} launches: what changes from launch to launch is hardly seen.")
+        format!(
+            "{few} of {all} rest on fewer than {FEW_LAUNCHES} launches: what changes from launch to launch is hardly seen."
+        )
     };
     (!measured.is_empty()).then_some((few == 0, text))
 }
 
 fn spread(measured: &[&Group]) -> Check {
     let width = |group: &Group| group.decode.as_ref().and_then(Estimate::relative_half_width).filter(|w| w.is_finite());
-    let widest = measured.iter().filter_map(|group| Some((width(group)?, *group))).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let widest =
+        measured.iter().filter_map(|group| Some((width(group)?, *group))).max_by(|a, b| a.0.total_cmp(&b.0))?;
     let what = in_words(widest.1.decode.as_ref()?, "tokens/s");
     let text = format!(
         "Widest interval of a decode speed: ±{:.1}%, {} {} on {}, {what}.",
-        widest.0 * 100.0, widest.1.engine_label(), widest.1.quantize_label(), widest.1.key.host,
+        widest.0 * 100.0,
+        widest.1.engine_label(),
+        widest.1.quantize_label(),
+        widest.1.key.host,
     );
     Some((widest.0 <= WIDE, text))
 }

@@ -44,7 +44,10 @@ fn repetitions(groups: &[Group]) -> String {
 
 fn rounds(groups: &[Group]) -> Option<String> {
     let rounds = groups.iter().any(|group| group.repetitions.iter().any(|repetition| repetition.round.is_some()));
-    rounds.then(|| "Each round launches every case once, in a shuffled order: slow drift of the machine hits all cases alike.".to_owned())
+    rounds.then(|| {
+        "Each round launches every case once, in a shuffled order: slow drift of the machine hits all cases alike."
+            .to_owned()
+    })
 }
 
 fn warmup(groups: &[Group]) -> String {
@@ -57,7 +60,10 @@ fn warmup(groups: &[Group]) -> String {
     } else if warm == 0 {
         "The logs record no warm-up: first steps may hold work that later ones do not.".to_owned()
     } else {
-        format!("{warm} of {} record a warm-up, which is in no other figure; the others may hold first-time work.", count(measured, "case", "cases"))
+        format!(
+            "{warm} of {} record a warm-up, which is in no other figure; the others may hold first-time work.",
+            count(measured, "case", "cases")
+        )
     }
 }
 
@@ -72,7 +78,8 @@ pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
     ];
     let mut add = |applies: bool, text: &str| limits.extend(applies.then(|| text.to_owned()));
     add(
-        context.sources.iter().any(|source| source.source.starts_with("synthetic:")) || any(|g| g.key.model.starts_with("synthetic:")),
+        context.sources.iter().any(|source| source.source.starts_with("synthetic:"))
+            || any(|g| g.key.model.starts_with("synthetic:")),
         "Synthetic models have random weights: their speed is that of a real model of the same shape, their text means nothing.",
     );
     add(hosts(groups) > 1, "No figure is averaged over hosts; hosts differ in more than what is listed.");
@@ -84,13 +91,22 @@ pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
         any(|g| g.key.unit == "repetition"),
         "Cases marked (per run) come from a tool that keeps one time per repetition; they have no step latencies and are compared only with each other.",
     );
-    add(any(|g| g.mixed.is_some()), "Speeds called mixed hold prefill and decode in one figure and cannot be compared with either.");
+    add(
+        any(|g| g.mixed.is_some()),
+        "Speeds called mixed hold prefill and decode in one figure and cannot be compared with either.",
+    );
     add(
         any(|g| g.key.throughput_source == Some("engine")),
         "Where an engine counts its own memory traffic, GB/s is that count and not comparable with the others' (weights as stored plus KV cache).",
     );
     let unknown = groups.iter().filter(|g| g.key.bits_per_weight.is_none()).count();
-    add(unknown > 0, &format!("The bits per weight of {} not known: an equal label does not mean an equal format.", count(unknown, "case are", "cases are")));
+    add(
+        unknown > 0,
+        &format!(
+            "The bits per weight of {} not known: an equal label does not mean an equal format.",
+            count(unknown, "case are", "cases are")
+        ),
+    );
     limits
 }
 

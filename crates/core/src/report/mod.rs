@@ -6,8 +6,8 @@
 mod context;
 mod data;
 mod figures;
-mod gather;
 mod files;
+mod gather;
 mod glance;
 mod method;
 mod number;
@@ -19,8 +19,8 @@ mod tests;
 
 pub use context::{ModelSource, ReportContext, RunInfo};
 pub use data::{FORMAT, data};
-pub use gather::gather;
 pub use files::{Presented, present};
+pub use gather::gather;
 
 use std::io;
 use std::path::PathBuf;

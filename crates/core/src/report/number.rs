@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(estimate(None, 1.0), Value::Null);
         let e = Estimate::new(&[vec![1000.0, 3000.0]], "x").unwrap();
         let shown = estimate(Some(&e), 1e-3);
-        assert_eq!((shown["text"].as_str(), shown["mean"].as_f64(), shown["n"].as_u64()), (Some("2.00"), Some(2.0), Some(2)));
+        assert_eq!(
+            (shown["text"].as_str(), shown["mean"].as_f64(), shown["n"].as_u64()),
+            (Some("2.00"), Some(2.0), Some(2))
+        );
         let single = Estimate::new(&[vec![5.0]], "x").unwrap();
         assert_eq!(estimate(Some(&single), 1.0)["interval"], Value::Null);
     }

@@ -14,10 +14,15 @@ fn one(analysis: &Analysis, section: &[usize]) -> Value {
     let groups = &analysis.groups;
     let first = &groups[section[0]];
     let speed = |i: usize| groups[i].decode.as_ref().map(|decode| decode.mean);
-    let best = section.iter().copied().filter(|i| speed(*i).is_some()).max_by(|a, b| speed(*a).partial_cmp(&speed(*b)).unwrap_or(std::cmp::Ordering::Equal));
+    let best = section
+        .iter()
+        .copied()
+        .filter(|i| speed(*i).is_some())
+        .max_by(|a, b| speed(*a).partial_cmp(&speed(*b)).unwrap_or(std::cmp::Ordering::Equal));
     let ratios: Vec<&Comparison> = section.iter().filter_map(|i| ratio_of(analysis, *i)).collect();
     // One baseline for all is told once, above the table.
-    let baseline = ratios.first().filter(|first| ratios.iter().all(|r| r.baseline == first.baseline)).map(|r| r.against.clone());
+    let baseline =
+        ratios.first().filter(|first| ratios.iter().all(|r| r.baseline == first.baseline)).map(|r| r.against.clone());
     let rows: Vec<Value> = section
         .iter()
         .map(|i| row(analysis, section, *i, baseline.is_none(), best == Some(*i) && section.len() > 1))

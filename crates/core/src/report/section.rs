@@ -28,7 +28,8 @@ pub fn place(key: &GroupKey) -> String {
 
 /// `prefill 512, decode 128 · 2 threads`; empty where nothing of it is known.
 pub fn workload(group: &Group) -> String {
-    let parts = [group.workload_label(), group.key.threads.map(|n| count(n as usize, "thread", "threads")).unwrap_or_default()];
+    let parts =
+        [group.workload_label(), group.key.threads.map(|n| count(n as usize, "thread", "threads")).unwrap_or_default()];
     parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" · ")
 }
 
@@ -107,8 +108,15 @@ mod tests {
     fn series(host: &str, batch: u32, prompt: u32) -> Series {
         let text = |text: &str| Some(text.to_owned());
         let context = Context {
-            engine: "llamacpp".into(), hostname: text(host), device: text("CPU"), model: text("m"), quantize: text("nf4"),
-            batch: Some(batch), prompt_tokens: Some(prompt), threads: Some(1), ..Context::default()
+            engine: "llamacpp".into(),
+            hostname: text(host),
+            device: text("CPU"),
+            model: text("m"),
+            quantize: text("nf4"),
+            batch: Some(batch),
+            prompt_tokens: Some(prompt),
+            threads: Some(1),
+            ..Context::default()
         };
         Series { context, steps: Vec::new() }
     }

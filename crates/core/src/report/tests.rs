@@ -45,7 +45,9 @@ const F16: (&str, &str, f64) = ("float16", "F16", 16.0);
 /// nf4 is twice as fast as float16; three launches of two repetitions each.
 fn two_cases() -> Vec<Series> {
     let places = (1..=3).flat_map(|launch| [(launch, 1), (launch, 2)]);
-    places.flat_map(|(launch, repetition)| [series(NF4, launch, repetition, 10.0), series(F16, launch, repetition, 20.0)]).collect()
+    places
+        .flat_map(|(launch, repetition)| [series(NF4, launch, repetition, 10.0), series(F16, launch, repetition, 20.0)])
+        .collect()
 }
 
 fn context() -> ReportContext {
@@ -86,7 +88,8 @@ fn the_answer_comes_with_how_sure_it_is() {
 fn equal_cases_are_not_told_apart() {
     let places = || (1..=3u32).flat_map(|launch| [(launch, 1u32), (launch, 2)]);
     let noisy = |launch: u32, repetition: u32| 10.0 + f64::from((launch * 7 + repetition * 3) % 5);
-    let both: Vec<Series> = places().flat_map(|(l, r)| [series(NF4, l, r, noisy(l, r)), series(F16, l, r, noisy(l, r) + 0.05)]).collect();
+    let both: Vec<Series> =
+        places().flat_map(|(l, r)| [series(NF4, l, r, noisy(l, r)), series(F16, l, r, noisy(l, r) + 0.05)]).collect();
     let answer = &data(&analyze(&both), &context())["answers"][0];
     assert_eq!(answer["sure"], false);
     assert!(answer["verdict"].as_str().unwrap().starts_with("Not clearly faster"), "{answer}");
@@ -109,9 +112,15 @@ fn rows_carry_text_and_raw_values_and_name_the_baseline_once() {
     let rows = section["rows"].as_array().unwrap();
     let nf4 = rows.iter().find(|row| row["quantize"] == "nf4 (Q4_K_M)").unwrap();
     assert!((nf4["ratio"]["mean"].as_f64().unwrap() - 2.0).abs() < 0.01, "{nf4}");
-    assert_eq!((nf4["best"].as_bool(), nf4["runs"].as_str(), nf4["bits"]["text"].as_str()), (Some(true), Some("3 × 2"), Some("4.85")));
+    assert_eq!(
+        (nf4["best"].as_bool(), nf4["runs"].as_str(), nf4["bits"]["text"].as_str()),
+        (Some(true), Some("3 × 2"), Some("4.85"))
+    );
     assert!(nf4["rss"].is_null() && nf4["ratio"]["note"].is_null());
-    assert_eq!(value["limits"].as_array().unwrap().iter().filter(|l| l.as_str().unwrap().contains("random weights")).count(), 1);
+    assert_eq!(
+        value["limits"].as_array().unwrap().iter().filter(|l| l.as_str().unwrap().contains("random weights")).count(),
+        1
+    );
 }
 
 #[test]
@@ -129,8 +138,16 @@ fn failures_and_warnings_are_told() {
     told.warning_texts.insert("high_load".into(), "other work ran".into());
     let value = data(&analyze(&all), &told);
     assert_eq!(value["failures"][0]["reason"], "killed by signal 9");
-    assert_eq!((value["warnings"][0]["title"].as_str(), value["warnings"][0]["text"].as_str()), (Some("high load"), Some("other work ran")));
-    assert_eq!(value["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).count(), 2, "{}", value["checks"]);
+    assert_eq!(
+        (value["warnings"][0]["title"].as_str(), value["warnings"][0]["text"].as_str()),
+        (Some("high load"), Some("other work ran"))
+    );
+    assert_eq!(
+        value["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).count(),
+        2,
+        "{}",
+        value["checks"]
+    );
 }
 
 #[test]
@@ -193,7 +210,8 @@ fn plots_are_copied_and_the_vector_image_is_shown() {
     assert_eq!(presented.images.len(), 3);
     assert_eq!(fs::read(dir.0.join("docs/images/summary_stats.png")).unwrap(), b"other");
     let data = dir.data();
-    let image = |name: &str| data["figures"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap()["image"].clone();
+    let image =
+        |name: &str| data["figures"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap()["image"].clone();
     assert_eq!(image("backend_comparison"), "docs/images/backend_comparison.svg");
     assert_eq!(image("summary_stats"), "docs/images/summary_stats.png");
     assert!(image("memory_throughput").is_null());

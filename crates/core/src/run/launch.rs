@@ -40,7 +40,13 @@ pub enum Ended {
 /// # Errors
 /// Only those of `emit`: a failing engine is an event.
 pub fn launch(
-    job: &Job, place: Place, schedule: &Schedule, timeouts: Timeouts, prompt: &Prompt, task: &dyn Task, emit: Emit<'_>,
+    job: &Job,
+    place: Place,
+    schedule: &Schedule,
+    timeouts: Timeouts,
+    prompt: &Prompt,
+    task: &dyn Task,
+    emit: Emit<'_>,
 ) -> crate::record::Result<Ended> {
     let began = Instant::now();
     let before = Before::now();
@@ -49,7 +55,13 @@ pub fn launch(
         Err(failed) => return failure(place, failed, emit),
     };
     let start_ns = worker.start_time.as_nanos() as u64;
-    emit(&Event::Launch { launch: place.launch, round: place.round, order: place.order, hello: worker.hello.clone(), start_ns })?;
+    emit(&Event::Launch {
+        launch: place.launch,
+        round: place.round,
+        order: place.order,
+        hello: worker.hello.clone(),
+        start_ns,
+    })?;
     for warning in machine::check(Path::new("/"), job.logical_cpus) {
         emit(&Event::Warning { launch: Some(place.launch), code: warning.code.into(), message: warning.message })?;
     }
@@ -85,8 +97,14 @@ fn emit_output(place: Place, (lines, dropped): (Vec<String>, u64), emit: Emit<'_
 /// Load, warm up, repeat. The outer result is the record's, the inner one the engine's.
 #[allow(clippy::too_many_arguments)]
 fn measure(
-    worker: &mut Worker, job: &Job, place: Place, schedule: &Schedule, prompt: &Prompt, task: &dyn Task,
-    anon: &mut Option<u64>, emit: Emit<'_>,
+    worker: &mut Worker,
+    job: &Job,
+    place: Place,
+    schedule: &Schedule,
+    prompt: &Prompt,
+    task: &dyn Task,
+    anon: &mut Option<u64>,
+    emit: Emit<'_>,
 ) -> crate::record::Result<Result<(), Failed>> {
     let title = job.case.title();
     task.detail(&format!("round {} · {title} · loading", place.round));
@@ -119,7 +137,9 @@ fn measure(
         let changed = *first_tokens.get_or_insert_with(|| generated.tokens.clone()) != generated.tokens;
         emit(&Event::Repetition { launch: place.launch, round: place.round, repetition, generated })?;
         if changed {
-            let message = format!("repetition {repetition} generated other tokens than the first one: the engine is not deterministic");
+            let message = format!(
+                "repetition {repetition} generated other tokens than the first one: the engine is not deterministic"
+            );
             emit(&Event::Warning { launch: Some(place.launch), code: "not_deterministic".into(), message })?;
         }
     }
@@ -147,7 +167,8 @@ fn load(worker: &mut Worker, job: &Job) -> Result<Loaded, Failed> {
 }
 
 fn generate(worker: &mut Worker, prompt: &Prompt, gen_tokens: u32) -> Result<Generated, Failed> {
-    let request = Generate { prompt: prompt.prompt.clone(), context: prompt.context.clone(), gen_tokens, ..Generate::default() };
+    let request =
+        Generate { prompt: prompt.prompt.clone(), context: prompt.context.clone(), gen_tokens, ..Generate::default() };
     match worker.call(Request::Generate(request), |_| ())? {
         Answer::Generated(generated) => check(generated, prompt, gen_tokens),
         other => Err(Failed::new(Kind::Garbage, format!("generate was answered by {other:?}"))),
@@ -159,15 +180,28 @@ fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Gener
     let n = gen_tokens as usize;
     let wrong = |what: String| Err(Failed::new(Kind::Garbage, what));
     if generated.tokens.len() != n || generated.done_ns.len() != n {
-        return wrong(format!("{n} tokens were asked for, {} tokens with {} times came back", generated.tokens.len(), generated.done_ns.len()));
-    }
-    if generated.prompt_tokens as usize != prompt.prompt.len() || generated.context_tokens as usize != prompt.context.len() {
         return wrong(format!(
-            "a prompt of {} tokens after {} was to be computed, the engine says {} after {}: is its prefix cache on?",
-            prompt.prompt.len(), prompt.context.len(), generated.prompt_tokens, generated.context_tokens
+            "{n} tokens were asked for, {} tokens with {} times came back",
+            generated.tokens.len(),
+            generated.done_ns.len()
         ));
     }
-    let optional = [("enqueue times", generated.enqueued_ns.len()), ("byte counts", generated.engine_bytes.len()), ("pieces", generated.pieces.len())];
+    if generated.prompt_tokens as usize != prompt.prompt.len()
+        || generated.context_tokens as usize != prompt.context.len()
+    {
+        return wrong(format!(
+            "a prompt of {} tokens after {} was to be computed, the engine says {} after {}: is its prefix cache on?",
+            prompt.prompt.len(),
+            prompt.context.len(),
+            generated.prompt_tokens,
+            generated.context_tokens
+        ));
+    }
+    let optional = [
+        ("enqueue times", generated.enqueued_ns.len()),
+        ("byte counts", generated.engine_bytes.len()),
+        ("pieces", generated.pieces.len()),
+    ];
     if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != n) {
         return wrong(format!("{length} {what} came back for {n} tokens"));
     }
@@ -178,7 +212,8 @@ fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Gener
 }
 
 fn decode_speed(generated: &Generated) -> f64 {
-    let (first, last) = (generated.done_ns.first().copied().unwrap_or(0), generated.done_ns.last().copied().unwrap_or(0));
+    let (first, last) =
+        (generated.done_ns.first().copied().unwrap_or(0), generated.done_ns.last().copied().unwrap_or(0));
     (generated.done_ns.len() as f64 - 1.0) * 1e9 / last.saturating_sub(first).max(1) as f64
 }
 
@@ -203,7 +238,8 @@ impl Before {
             idle: after.idle.saturating_sub(before.idle),
             steal: after.steal.saturating_sub(before.steal),
         });
-        let share = |ticks: u64, spent: &machine::CpuTimes| (spent.total > 0).then(|| ticks as f64 / spent.total as f64);
+        let share =
+            |ticks: u64, spent: &machine::CpuTimes| (spent.total > 0).then(|| ticks as f64 / spent.total as f64);
         Resources {
             peak_rss_bytes: memory.peak_rss,
             peak_anon_bytes: anon.max(memory.anon),
@@ -212,7 +248,9 @@ impl Before {
             wall_ns: Some(began.elapsed().as_nanos() as u64),
             load_before: self.load,
             steal: spent.and_then(|s| share(s.steal, &s)),
-            others: spent.zip(worker_ticks).and_then(|(s, own)| share((s.total - s.idle.min(s.total)).saturating_sub(own).saturating_sub(s.steal), &s)),
+            others: spent.zip(worker_ticks).and_then(|(s, own)| {
+                share((s.total - s.idle.min(s.total)).saturating_sub(own).saturating_sub(s.steal), &s)
+            }),
             readings: Default::default(),
         }
     }
@@ -237,7 +275,12 @@ mod tests {
     fn fewer_tokens_a_cached_prefix_and_frozen_clocks_are_not() {
         let (generated, prompt) = good();
         assert!(check(generated.clone(), &prompt, 3).is_err());
-        assert!(check(Generated { prompt_tokens: 1, ..generated.clone() }, &prompt, 2).unwrap_err().reason.contains("prefix cache"));
+        assert!(
+            check(Generated { prompt_tokens: 1, ..generated.clone() }, &prompt, 2)
+                .unwrap_err()
+                .reason
+                .contains("prefix cache")
+        );
         assert!(check(Generated { done_ns: vec![5, 5], ..generated.clone() }, &prompt, 2).is_err());
         assert!(check(Generated { enqueued_ns: vec![1], ..generated }, &prompt, 2).is_err());
     }

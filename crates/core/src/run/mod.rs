@@ -108,7 +108,12 @@ impl<'a> Running<'a> {
     }
 
     fn launch(
-        &mut self, place: Place, options: &Options, run: &str, task: &dyn Task, progress: &dyn Progress,
+        &mut self,
+        place: Place,
+        options: &Options,
+        run: &str,
+        task: &dyn Task,
+        progress: &dyn Progress,
     ) -> crate::record::Result<()> {
         if self.given_up {
             return Ok(());
@@ -132,7 +137,8 @@ impl<'a> Running<'a> {
             Ended::Failed(failed) => {
                 progress.warn(&format!("{}, launch {}: {failed}", job.case.title(), place.launch));
                 // Trying again what cannot work only costs time.
-                self.given_up = matches!(failed.kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory);
+                self.given_up =
+                    matches!(failed.kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory);
                 self.failures.push(failed.to_string());
             }
         }
@@ -142,7 +148,13 @@ impl<'a> Running<'a> {
     fn finish(self, options: &Options, run: &str) -> crate::record::Result<CaseOutcome> {
         let writer = match self.log {
             Some(writer) => writer,
-            None => open(self.job, &self.prompt, options, run, &Event::Warning { launch: None, code: String::new(), message: String::new() })?,
+            None => open(
+                self.job,
+                &self.prompt,
+                options,
+                run,
+                &Event::Warning { launch: None, code: String::new(), message: String::new() },
+            )?,
         };
         let status = if self.failures.is_empty() { "ok" } else { "failed" };
         let log = writer.finish(status)?;
@@ -203,7 +215,8 @@ fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event)
 
 /// The device in the seed workflow's sense: `CPU`, `CUDA`, `METAL`.
 fn device_label(case: &Case, devices: &[tokometer_protocol::Device]) -> String {
-    let best = || devices.iter().find(|device| device.kind != "cpu").or(devices.first()).map(|device| device.name.clone());
+    let best =
+        || devices.iter().find(|device| device.kind != "cpu").or(devices.first()).map(|device| device.name.clone());
     let name = case.settings.device.clone().or_else(best).unwrap_or_else(|| "CPU".into());
     name.trim_end_matches(|c: char| c.is_ascii_digit()).to_uppercase()
 }

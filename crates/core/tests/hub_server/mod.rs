@@ -139,7 +139,8 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
 }
 
 fn write_answer(mut stream: TcpStream, request: &Request, answer: Answer) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n", answer.status, answer.body.len());
+    let mut head =
+        format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\nConnection: close\r\n", answer.status, answer.body.len());
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -28,9 +28,8 @@ pub fn version() -> String {
 /// How the library was built: flags of the processor code, features, compiler options.
 pub fn build_info() -> BTreeMap<String, String> {
     // SAFETY: all return static strings.
-    let (system, ggml, commit) = unsafe {
-        (text(sys::llama_print_system_info()), text(sys::ggml_version()), text(sys::ggml_commit()))
-    };
+    let (system, ggml, commit) =
+        unsafe { (text(sys::llama_print_system_info()), text(sys::ggml_version()), text(sys::ggml_commit())) };
     let features = [
         ("cuda", cfg!(feature = "cuda")),
         ("metal", cfg!(feature = "metal")),
@@ -50,7 +49,8 @@ pub fn build_info() -> BTreeMap<String, String> {
 /// The devices that the library can use, GPUs first.
 pub fn devices() -> Vec<Device> {
     // SAFETY: indices below the count are valid; the strings live as long as the device, that is for ever.
-    let mut all: Vec<_> = unsafe { (0..sys::ggml_backend_dev_count()).map(|i| describe(sys::ggml_backend_dev_get(i))) }.collect();
+    let mut all: Vec<_> =
+        unsafe { (0..sys::ggml_backend_dev_count()).map(|i| describe(sys::ggml_backend_dev_get(i))) }.collect();
     all.sort_by_key(|device| device.kind == "cpu");
     all
 }

@@ -24,7 +24,12 @@ unsafe extern "C" fn on_progress(fraction: f32, user: *mut c_void) -> bool {
 
 impl Model {
     /// Loads a GGUF file. `device` is a name from the device list; `CPU` keeps every layer off the GPUs.
-    pub fn load(path: &str, device: Option<&str>, gpu_layers: Option<i32>, mut progress: OnProgress<'_>) -> Result<Model> {
+    pub fn load(
+        path: &str,
+        device: Option<&str>,
+        gpu_layers: Option<i32>,
+        mut progress: OnProgress<'_>,
+    ) -> Result<Model> {
         let c_path = CString::new(path).map_err(|_| failure(FailureKind::Model, "the path holds a NUL byte"))?;
         // SAFETY: plain default values.
         let mut params = unsafe { sys::llama_model_default_params() };
@@ -46,8 +51,8 @@ impl Model {
         params.progress_callback_user_data = (&raw mut progress).cast();
         // SAFETY: the path, the device list and the closure outlive the call.
         let raw = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
-        let raw = NonNull::new(raw)
-            .ok_or_else(|| failure(FailureKind::Model, format!("llama.cpp could not load {path}")))?;
+        let raw =
+            NonNull::new(raw).ok_or_else(|| failure(FailureKind::Model, format!("llama.cpp could not load {path}")))?;
         Ok(Model { raw, path: path.to_owned() })
     }
 
@@ -131,7 +136,9 @@ impl Model {
             let layers = u64::try_from(sys::llama_model_n_layer(self.raw())).ok()?;
             let arch = self.meta("general.architecture")?;
             let size = |what: &str| {
-                self.meta(&format!("{arch}.attention.{what}_length")).and_then(|v| v.parse().ok()).unwrap_or(embedding / heads)
+                self.meta(&format!("{arch}.attention.{what}_length"))
+                    .and_then(|v| v.parse().ok())
+                    .unwrap_or(embedding / heads)
             };
             Some((layers, kv_heads * size("key"), kv_heads * size("value")))
         }
@@ -141,7 +148,9 @@ impl Model {
         let key = CString::new(key).ok()?;
         let mut buffer = vec![0u8; 256];
         // SAFETY: the buffer's length is passed; the result is NUL-terminated within it.
-        let length = unsafe { sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let length = unsafe {
+            sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+        };
         let length = usize::try_from(length).ok()?.min(buffer.len() - 1);
         buffer.truncate(length);
         String::from_utf8(buffer).ok()
@@ -149,15 +158,23 @@ impl Model {
 
     /// Text to ids.
     pub fn tokenize(&self, input: &str, add_special: bool) -> Result<Vec<u32>> {
-        let length = i32::try_from(input.len()).map_err(|_| failure(FailureKind::Unsupported, "the text is over 2 GiB"))?;
+        let length =
+            i32::try_from(input.len()).map_err(|_| failure(FailureKind::Unsupported, "the text is over 2 GiB"))?;
         let mut tokens = vec![0i32; input.len() + 8];
         // SAFETY: buffer and lengths belong together; the call writes at most `tokens.len()` ids.
         let n = unsafe {
             sys::llama_tokenize(
-                self.vocab(), input.as_ptr().cast(), length, tokens.as_mut_ptr(), tokens.len() as i32, add_special, true,
+                self.vocab(),
+                input.as_ptr().cast(),
+                length,
+                tokens.as_mut_ptr(),
+                tokens.len() as i32,
+                add_special,
+                true,
             )
         };
-        let n = usize::try_from(n).map_err(|_| failure(FailureKind::Engine, "llama.cpp could not tokenize the text"))?;
+        let n =
+            usize::try_from(n).map_err(|_| failure(FailureKind::Engine, "llama.cpp could not tokenize the text"))?;
         tokens.truncate(n);
         Ok(tokens.into_iter().map(|t| t as u32).collect())
     }
@@ -184,7 +201,12 @@ impl Model {
             // SAFETY: the buffer's length is passed; the call writes no more than that.
             let n = unsafe {
                 sys::llama_token_to_piece(
-                    self.vocab(), token as i32, buffer.as_mut_ptr().cast(), buffer.len() as i32, 0, true,
+                    self.vocab(),
+                    token as i32,
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len() as i32,
+                    0,
+                    true,
                 )
             };
             if n >= 0 {
@@ -214,7 +236,8 @@ fn take_complete(pending: &mut Vec<u8>) -> String {
 }
 
 fn device_by_name(name: &str) -> Result<sys::ggml_backend_dev_t> {
-    let c_name = CString::new(name).map_err(|_| failure(FailureKind::Unsupported, "the device name holds a NUL byte"))?;
+    let c_name =
+        CString::new(name).map_err(|_| failure(FailureKind::Unsupported, "the device name holds a NUL byte"))?;
     // SAFETY: the name outlives the call.
     let device = unsafe { sys::ggml_backend_dev_by_name(c_name.as_ptr()) };
     if device.is_null() {

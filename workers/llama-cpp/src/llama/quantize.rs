@@ -37,7 +37,10 @@ pub const QUANTIZATIONS: &[(&str, sys::llama_ftype)] = &[
 pub fn quantize(input: &str, output: &str, native: &str, threads: u32) -> Result<()> {
     let Some((_, ftype)) = QUANTIZATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(native)) else {
         let names: Vec<_> = QUANTIZATIONS.iter().map(|(name, _)| *name).collect();
-        return Err(failure(FailureKind::Unsupported, format!("llama.cpp has no quantization {native:?}; it has {}", names.join(", "))));
+        return Err(failure(
+            FailureKind::Unsupported,
+            format!("llama.cpp has no quantization {native:?}; it has {}", names.join(", ")),
+        ));
     };
     let path = |p: &str| CString::new(p).map_err(|_| failure(FailureKind::Model, "the path holds a NUL byte"));
     let (c_input, c_output) = (path(input)?, path(output)?);

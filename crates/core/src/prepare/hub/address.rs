@@ -147,7 +147,10 @@ mod tests {
     fn names_are_encoded() {
         let repo = Repo::parse("o/n@refs/pr/1").unwrap();
         assert_eq!(listing("http://h", &repo), "http://h/api/models/o/n/revision/refs%2Fpr%2F1?blobs=true");
-        assert_eq!(file("http://h", &repo, "c0", "a b/größe?.md"), "http://h/o/n/resolve/c0/a%20b/gr%C3%B6%C3%9Fe%3F.md");
+        assert_eq!(
+            file("http://h", &repo, "c0", "a b/größe?.md"),
+            "http://h/o/n/resolve/c0/a%20b/gr%C3%B6%C3%9Fe%3F.md"
+        );
         assert_eq!(shown(&uri("https://u:p@cdn:1/x/y?Signature=s")), "https://cdn:1/x/y");
     }
 }

@@ -49,7 +49,8 @@ impl RepoCache {
 
     /// Where the cache has this file with this length, as a blob or, in a cache without links, in the snapshot itself.
     pub(super) fn find(&self, commit: &str, file: &str, promise: &Promise, size: u64) -> Option<Found> {
-        let is_whole = |path: &Path, meta: fs::Metadata| (meta.is_file() && meta.len() == size).then(|| path.to_path_buf());
+        let is_whole =
+            |path: &Path, meta: fs::Metadata| (meta.is_file() && meta.len() == size).then(|| path.to_path_buf());
         let blob = self.blob(promise);
         if let Some(path) = fs::metadata(&blob).ok().and_then(|meta| is_whole(&blob, meta)) {
             return Some(Found::Blob(path));
@@ -68,7 +69,12 @@ impl RepoCache {
     pub(super) fn lock(&self, promise: &Promise, tell: &dyn Fn(&str)) -> Result<Lock> {
         make_folder(&self.locks)?;
         let path = self.locks.join(format!("{}.lock", promise.etag()));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::io("opening", &path))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::io("opening", &path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -86,7 +92,13 @@ impl RepoCache {
     pub(super) fn open_partial(&self, promise: &Promise) -> Result<File> {
         let path = self.partial(promise);
         make_folder(&self.folder.join("blobs"))?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io("opening", &path))
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::io("opening", &path))
     }
 
     /// Makes a partial file the blob: on the disk first, then under its name.
@@ -122,7 +134,9 @@ impl RepoCache {
         let path = self.folder.join("refs").join(revision);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|commit| name::is_commit(commit))),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
+                Ok(None)
+            }
             Err(e) => Err(Error::io("reading", &path)(e)),
         }
     }

@@ -148,9 +148,13 @@ impl Client {
 
     /// One attempt: asks, follows redirects, and sorts what comes of it.
     pub(super) fn open(&self, url: &str, ask: Ask, subject: Subject<'_>) -> std::result::Result<Reply, Failure> {
-        let redirect = |uri: &Uri, why: &str| Failure::Final(Error::Redirect { url: address::shown(uri), why: why.to_owned() });
+        let redirect =
+            |uri: &Uri, why: &str| Failure::Final(Error::Redirect { url: address::shown(uri), why: why.to_owned() });
         let mut uri: Uri = url.parse().map_err(|_| {
-            Failure::Final(Error::Setting { setting: "HF_ENDPOINT", why: "it does not form an address with the names of this repository".into() })
+            Failure::Final(Error::Setting {
+                setting: "HF_ENDPOINT",
+                why: "it does not form an address with the names of this repository".into(),
+            })
         })?;
         let mut facts = Facts::default();
         for _ in 0..=MAX_REDIRECTS {
@@ -183,7 +187,12 @@ impl Client {
     }
 
     /// One request. The token goes to the hub's own origin and nowhere else.
-    fn send(&self, uri: &Uri, home: bool, ask: Ask) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+    fn send(
+        &self,
+        uri: &Uri,
+        home: bool,
+        ask: Ask,
+    ) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let mut request = match ask {
             Ask::From(_) => self.agent.get(uri.clone()),
             Ask::Facts => self.agent.head(uri.clone()),
@@ -208,9 +217,15 @@ impl Client {
         match error {
             E::Rustls(_) | E::Tls(_) | E::Pem(_) => Failure::Unreachable(tls_hint(&why)),
             E::Io(e) if e.kind() == Kind::InvalidData => Failure::Unreachable(tls_hint(&why)),
-            E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) | E::InvalidProxyUrl => Failure::Unreachable(why),
+            E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) | E::InvalidProxyUrl => {
+                Failure::Unreachable(why)
+            }
             E::Timeout(Timeout::Connect | Timeout::Resolve) => Failure::Unreachable(why),
-            E::Io(e) if matches!(e.kind(), Kind::ConnectionRefused | Kind::NetworkUnreachable | Kind::HostUnreachable) => Failure::Unreachable(why),
+            E::Io(e)
+                if matches!(e.kind(), Kind::ConnectionRefused | Kind::NetworkUnreachable | Kind::HostUnreachable) =>
+            {
+                Failure::Unreachable(why)
+            }
             // The system's resolver has no kind of its own for a name it cannot look up.
             E::Io(e) if e.to_string().contains("lookup") => Failure::Unreachable(why),
             _ => Failure::Again { why, asked: None },
@@ -242,7 +257,10 @@ fn tls_hint(why: &str) -> String {
 
 /// The header that carries the token, marked so that no log shows it.
 fn bearer(token: &Token) -> Result<HeaderValue> {
-    let bad = |_| Error::Setting { setting: "HF_TOKEN", why: format!("what {} holds does not fit into a header", token.origin()) };
+    let bad = |_| Error::Setting {
+        setting: "HF_TOKEN",
+        why: format!("what {} holds does not fit into a header", token.origin()),
+    };
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret())).map_err(bad)?;
     value.set_sensitive(true);
     Ok(value)
@@ -258,7 +276,10 @@ fn certificates(path: &Path) -> Result<RootCerts> {
         })
         .collect();
     if found.is_empty() {
-        return Err(Error::Setting { setting: "SSL_CERT_FILE", why: format!("{} holds no certificate in PEM form", path.display()) });
+        return Err(Error::Setting {
+            setting: "SSL_CERT_FILE",
+            why: format!("{} holds no certificate in PEM form", path.display()),
+        });
     }
     Ok(RootCerts::new_with_certs(&found))
 }

@@ -40,7 +40,11 @@ impl Job<'_> {
         let mut sum = self.receive(meter, progress)?;
         if let Some(got) = sum.0.breaks(self.promise) {
             self.discard()?;
-            progress.warn(&format!("{}: expected {}, got {got}; downloading it again", self.subject(), self.promise.describe()));
+            progress.warn(&format!(
+                "{}: expected {}, got {got}; downloading it again",
+                self.subject(),
+                self.promise.describe()
+            ));
             sum = self.receive(meter, progress)?;
             if let Some(got) = sum.0.breaks(self.promise) {
                 self.discard()?;
@@ -83,14 +87,21 @@ impl Job<'_> {
                 Ok(()) => {}
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unreachable(why)) => patience.again(&self.subject(), why, None, &|t| progress.note(t))?,
-                Err(Failure::Again { why, asked }) => patience.again(&self.subject(), why, asked, &|t| progress.note(t))?,
+                Err(Failure::Again { why, asked }) => {
+                    patience.again(&self.subject(), why, asked, &|t| progress.note(t))?
+                }
             }
         }
         Ok((partial.sums.finish(), partial.file))
     }
 
     /// Asks for what is missing and takes what comes, until the end or until the connection breaks.
-    fn one_connection(&self, url: &str, partial: &mut Partial<'_>, meter: &mut Meter<'_>) -> std::result::Result<(), Failure> {
+    fn one_connection(
+        &self,
+        url: &str,
+        partial: &mut Partial<'_>,
+        meter: &mut Meter<'_>,
+    ) -> std::result::Result<(), Failure> {
         let reply = self.client.open(url, Ask::From(partial.at), self.subject())?;
         self.check_facts(&reply).map_err(Failure::Final)?;
         self.check_start(&reply, partial)?;
@@ -101,7 +112,9 @@ impl Job<'_> {
             let left = usize::try_from(self.size - partial.at).unwrap_or(CHUNK).min(CHUNK);
             let n = body.read(&mut buffer[..left]).map_err(|e| self.broken(&shown, &e.to_string()))?;
             if n == 0 {
-                return Err(self.broken(&shown, &format!("the answer ended after {} of {} bytes", partial.at, self.size)));
+                return Err(
+                    self.broken(&shown, &format!("the answer ended after {} of {} bytes", partial.at, self.size))
+                );
             }
             partial.push(&buffer[..n]).map_err(Failure::Final)?;
             meter.at(partial.at);
@@ -152,7 +165,8 @@ impl Job<'_> {
             _ => self.size,
         };
         if let Some(length) = reply.length().filter(|length| *length != expected) {
-            let kind = reply.header("content-type").map(|k| format!(" of {}", self.client.scrub(&k))).unwrap_or_default();
+            let kind =
+                reply.header("content-type").map(|k| format!(" of {}", self.client.scrub(&k))).unwrap_or_default();
             let (file, repo) = (self.file.to_owned(), self.repo.to_string());
             return Err(Failure::Final(Error::WrongSize { file, repo, expected, got: format!("{length}{kind}") }));
         }
@@ -242,7 +256,16 @@ mod tests {
     #[test]
     fn only_a_range_up_to_the_end_is_taken() {
         assert_eq!(first_and_total("bytes 5-9/10"), Some((5, 10)));
-        for bad in ["", "bytes", "bytes 5-9/*", "bytes 5-8/10", "bytes 9-5/10", "bytes */10", "items 5-9/10", "bytes 0-18446744073709551615/1"] {
+        for bad in [
+            "",
+            "bytes",
+            "bytes 5-9/*",
+            "bytes 5-8/10",
+            "bytes 9-5/10",
+            "bytes */10",
+            "items 5-9/10",
+            "bytes 0-18446744073709551615/1",
+        ] {
             assert_eq!(first_and_total(bad), None, "{bad}");
         }
     }

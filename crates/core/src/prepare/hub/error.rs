@@ -11,7 +11,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The model's name is not one.
-    #[error("the model name {name:?} cannot be used: {why}; write org/name or org/name@revision, as on its page on the hub")]
+    #[error(
+        "the model name {name:?} cannot be used: {why}; write org/name or org/name@revision, as on its page on the hub"
+    )]
     RepoName {
         /// What was given.
         name: String,
@@ -27,7 +29,9 @@ pub enum Error {
         why: String,
     },
     /// The hub lists a name that would leave the model's folder, or is no name at all.
-    #[error("{repo} lists a file named {name:?}, which {why}: nothing was downloaded; do not use this repository, or tell its owner")]
+    #[error(
+        "{repo} lists a file named {name:?}, which {why}: nothing was downloaded; do not use this repository, or tell its owner"
+    )]
     FileName {
         /// The repository.
         repo: String,
@@ -51,7 +55,9 @@ pub enum Error {
         cached: String,
     },
     /// The hub answered, but not usefully, and went on like that.
-    #[error("gave up on {what} after {attempts} attempts without progress: {why}{cached}; what has arrived is kept, so run the same command again to go on")]
+    #[error(
+        "gave up on {what} after {attempts} attempts without progress: {why}{cached}; what has arrived is kept, so run the same command again to go on"
+    )]
     GaveUp {
         /// File or listing, and repository.
         what: String,
@@ -109,7 +115,9 @@ pub enum Error {
         says: String,
     },
     /// There is no such thing.
-    #[error("the hub at {endpoint} has no {what} (HTTP 404{says}); check the spelling, and if it is private, that HF_TOKEN is set")]
+    #[error(
+        "the hub at {endpoint} has no {what} (HTTP 404{says}); check the spelling, and if it is private, that HF_TOKEN is set"
+    )]
     NotFound {
         /// The hub's address.
         endpoint: String,
@@ -119,7 +127,9 @@ pub enum Error {
         says: String,
     },
     /// Any other status.
-    #[error("{url} answered with HTTP {status}{says} when asked for {what}; if HF_ENDPOINT is set, check that it is a hub")]
+    #[error(
+        "{url} answered with HTTP {status}{says} when asked for {what}; if HF_ENDPOINT is set, check that it is a hub"
+    )]
     Status {
         /// The address, without its query.
         url: String,
@@ -139,7 +149,9 @@ pub enum Error {
         why: String,
     },
     /// Something that is not a hub answered, or its answer is cut.
-    #[error("{url} should list the files of {repo}, but {why}; a login page of the network or a wrong HF_ENDPOINT does this")]
+    #[error(
+        "{url} should list the files of {repo}, but {why}; a login page of the network or a wrong HF_ENDPOINT does this"
+    )]
     Listing {
         /// The address, without its query.
         url: String,
@@ -149,7 +161,9 @@ pub enum Error {
         why: String,
     },
     /// The listing has nothing that the caller wants.
-    #[error("{repo} at commit {commit} holds no file that can be used: no safetensors, GGUF or tokenizer among its {files} files; choose another repository")]
+    #[error(
+        "{repo} at commit {commit} holds no file that can be used: no safetensors, GGUF or tokenizer among its {files} files; choose another repository"
+    )]
     NothingWanted {
         /// The repository.
         repo: String,
@@ -173,7 +187,9 @@ pub enum Error {
         got: String,
     },
     /// The content is not what the hub promised, twice.
-    #[error("{file} of {repo} is damaged: expected {expected}, got {got}; the partial file was deleted, so try again, or from another network or mirror (HF_ENDPOINT)")]
+    #[error(
+        "{file} of {repo} is damaged: expected {expected}, got {got}; the partial file was deleted, so try again, or from another network or mirror (HF_ENDPOINT)"
+    )]
     WrongHash {
         /// The file.
         file: String,
@@ -185,7 +201,9 @@ pub enum Error {
         got: String,
     },
     /// The cache lacks something, and the network may not be used.
-    #[error("{repo} is not complete in the cache at {folder}: {missing} is missing; download it once without HF_HUB_OFFLINE, or point HF_HUB_CACHE at a cache that has it")]
+    #[error(
+        "{repo} is not complete in the cache at {folder}: {missing} is missing; download it once without HF_HUB_OFFLINE, or point HF_HUB_CACHE at a cache that has it"
+    )]
     NotCached {
         /// The repository.
         repo: String,
@@ -217,7 +235,9 @@ impl Error {
 
     /// The same error with a word on why the cache cannot stand in.
     pub(super) fn with_cache_note(mut self, note: &Error) -> Self {
-        if let (Self::Unreachable { cached, .. } | Self::GaveUp { cached, .. }, Self::NotCached { missing, .. }) = (&mut self, note) {
+        if let (Self::Unreachable { cached, .. } | Self::GaveUp { cached, .. }, Self::NotCached { missing, .. }) =
+            (&mut self, note)
+        {
             *cached = format!(" (and the cache cannot stand in: {missing} is missing)");
         }
         self

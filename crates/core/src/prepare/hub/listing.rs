@@ -61,7 +61,12 @@ pub(super) fn fetch(client: &Client, repo: &Repo, tell: &dyn Fn(&str)) -> Result
             Ok(listing) => return Ok(listing),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Unreachable(why)) => {
-                return Err(Error::Unreachable { endpoint: client.endpoint.clone(), repo: repo.to_string(), why, cached: String::new() });
+                return Err(Error::Unreachable {
+                    endpoint: client.endpoint.clone(),
+                    repo: repo.to_string(),
+                    why,
+                    cached: String::new(),
+                });
             }
             Err(Failure::Again { why, asked }) => patience.again(&subject, why, asked, tell)?,
         }
@@ -71,8 +76,10 @@ pub(super) fn fetch(client: &Client, repo: &Repo, tell: &dyn Fn(&str)) -> Result
 fn once(client: &Client, url: &str, subject: Subject<'_>) -> std::result::Result<Listing, Failure> {
     let reply = client.open(url, Ask::From(0), subject)?;
     let shown = reply.url.clone();
-    let refuse = |why: String| Failure::Final(Error::Listing { url: shown.clone(), repo: subject.repo.to_string(), why });
-    let body = client.read_all(reply, LIMIT)?.ok_or_else(|| refuse("the answer is longer than any listing".to_owned()))?;
+    let refuse =
+        |why: String| Failure::Final(Error::Listing { url: shown.clone(), repo: subject.repo.to_string(), why });
+    let body =
+        client.read_all(reply, LIMIT)?.ok_or_else(|| refuse("the answer is longer than any listing".to_owned()))?;
     let wire = read(&body).map_err(|why| refuse(client.scrub(&why)))?;
     let listing = check(wire, subject.repo).map_err(Failure::Final)?;
     listing.ok_or_else(|| refuse("the answer holds no commit or no list of files".to_owned()))
@@ -158,7 +165,8 @@ mod tests {
     #[test]
     fn one_hostile_name_spoils_the_listing() {
         for name in ["../evil.json", "/etc/x.json", r"a\\b", "C:x", "a//b", r"x\u0000y"] {
-            let json = format!(r#"{{"sha":"{SHA}","siblings":[{{"rfilename":"config.json"}},{{"rfilename":"{name}"}}]}}"#);
+            let json =
+                format!(r#"{{"sha":"{SHA}","siblings":[{{"rfilename":"config.json"}},{{"rfilename":"{name}"}}]}}"#);
             let error = listing(&json).unwrap_err();
             assert!(matches!(error, Error::FileName { .. }), "{name}: {error}");
         }

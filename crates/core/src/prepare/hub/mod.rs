@@ -112,7 +112,10 @@ impl Hub {
             Ok(listing) => listing,
             Err(error) if error.is_network() => {
                 let snapshot = offline::snapshot(&cache, repo, wanted).map_err(|why| error.with_cache_note(&why))?;
-                progress.warn(&format!("the hub is out of reach; using {repo} from the cache (commit {})", snapshot.revision));
+                progress.warn(&format!(
+                    "the hub is out of reach; using {repo} from the cache (commit {})",
+                    snapshot.revision
+                ));
                 return Ok(snapshot);
             }
             Err(error) => return Err(error),
@@ -142,7 +145,13 @@ impl Hub {
 }
 
 /// The wanted files of harmless kinds; what the listing does not tell of them is asked for one by one.
-fn choose(client: &Client, repo: &Repo, commit: &str, files: &[Listed], wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Chosen>> {
+fn choose(
+    client: &Client,
+    repo: &Repo,
+    commit: &str,
+    files: &[Listed],
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Chosen>> {
     files
         .iter()
         .filter(|file| name::is_harmless_kind(&file.name) && wanted(&file.name))
@@ -179,7 +188,14 @@ fn ask(client: &Client, repo: &Repo, commit: &str, file: &Listed) -> Result<Chos
 }
 
 /// One file: found in the cache or downloaded, and linked into the snapshot.
-fn bring(client: &Client, cache: &RepoCache, repo: &Repo, commit: &str, file: Chosen, progress: &dyn Progress) -> Result<SnapshotFile> {
+fn bring(
+    client: &Client,
+    cache: &RepoCache,
+    repo: &Repo,
+    commit: &str,
+    file: Chosen,
+    progress: &dyn Progress,
+) -> Result<SnapshotFile> {
     let Chosen { name, size, promise } = file;
     let find = || cache.find(commit, &name, &promise, size);
     let computed = match find() {

@@ -193,8 +193,33 @@ mod tests {
     #[test]
     fn names_that_could_leave_the_cache_are_refused() {
         for bad in [
-            "", "/", "a/", "/a", "a/b/c", "../a", "a/..", ".a/b", "a/.b", "a--b/c", "a/b c", "a/b%2f", "a\\b", "a:b", "-a/b", "a/b@",
-            "a/b@..", "a/b@/x", "a/b@x/../y", "a/b@x//y", "a/b@.x", "a/b@-x", "a/b@x y", "a/b@x@y", "ä/b", "a/b@x\0", "a/b@x?y",
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a/b/c",
+            "../a",
+            "a/..",
+            ".a/b",
+            "a/.b",
+            "a--b/c",
+            "a/b c",
+            "a/b%2f",
+            "a\\b",
+            "a:b",
+            "-a/b",
+            "a/b@",
+            "a/b@..",
+            "a/b@/x",
+            "a/b@x/../y",
+            "a/b@x//y",
+            "a/b@.x",
+            "a/b@-x",
+            "a/b@x y",
+            "a/b@x@y",
+            "ä/b",
+            "a/b@x\0",
+            "a/b@x?y",
         ] {
             let error = Repo::parse(bad).unwrap_err();
             assert!(matches!(error, Error::RepoName { .. }), "{bad:?} gave {error}");
@@ -204,7 +229,21 @@ mod tests {
     #[test]
     fn hostile_file_names_are_refused() {
         for bad in [
-            "", "/etc/passwd", "..", "../x", "a/../b", "a/./b", "a//b", "a/", "a\\b", "C:x", "c:/x", "a\0b", "a\nb", "a\u{7f}b", "./a",
+            "",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "a//b",
+            "a/",
+            "a\\b",
+            "C:x",
+            "c:/x",
+            "a\0b",
+            "a\nb",
+            "a\u{7f}b",
+            "./a",
         ] {
             assert!(check_file_name(bad).is_err(), "{bad:?} passed");
             assert!(!is_checkpoint_file(bad), "{bad:?} passed");
@@ -217,7 +256,13 @@ mod tests {
 
     #[test]
     fn checkpoints_hold_no_pickles_duplicates_or_subfolders() {
-        for yes in ["config.json", "tokenizer.model", "model.safetensors", "model-00001-of-00004.safetensors", "chat_template.jinja"] {
+        for yes in [
+            "config.json",
+            "tokenizer.model",
+            "model.safetensors",
+            "model-00001-of-00004.safetensors",
+            "chat_template.jinja",
+        ] {
             assert!(is_checkpoint_file(yes), "{yes}");
         }
         for no in [
@@ -240,7 +285,18 @@ mod tests {
         for yes in ["q/model-Q4_K_M.gguf", "model.safetensors", "config.json", "LICENSE.txt", "tokenizer.model"] {
             assert!(is_harmless_kind(yes), "{yes}");
         }
-        for no in ["pytorch_model.bin", "x.pt", "x.pth", "x.pkl", "x.ckpt", "modeling.py", ".json", "a/.gguf", "x.msgpack", "x.model"] {
+        for no in [
+            "pytorch_model.bin",
+            "x.pt",
+            "x.pth",
+            "x.pkl",
+            "x.ckpt",
+            "modeling.py",
+            ".json",
+            "a/.gguf",
+            "x.msgpack",
+            "x.model",
+        ] {
             assert!(!is_harmless_kind(no), "{no}");
         }
     }

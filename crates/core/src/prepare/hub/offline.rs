@@ -22,7 +22,8 @@ const MAX_DEPTH: usize = 8;
 
 /// The snapshot of `repo` as it lies in the cache.
 pub(super) fn snapshot(cache: &RepoCache, repo: &Repo, wanted: &dyn Fn(&str) -> bool) -> Result<Snapshot> {
-    let missing = |what: String| Error::NotCached { repo: repo.to_string(), folder: cache.folder.clone(), missing: what };
+    let missing =
+        |what: String| Error::NotCached { repo: repo.to_string(), folder: cache.folder.clone(), missing: what };
     let commit = cache.commit(repo.revision())?.ok_or_else(|| missing(format!("refs/{}", repo.revision())))?;
     let folder = cache.snapshot(&commit);
     if !folder.is_dir() {

@@ -34,8 +34,12 @@ fn refused(client: &Client, reply: &Reply, subject: Subject<'_>) -> Error {
     let code = reply.header("x-error-code").unwrap_or_default();
     match (status, &client.token) {
         (401 | 403, None) => Error::NoToken { repo, page, status, says },
-        (401, Some(token)) if code != "GatedRepo" => Error::BadToken { repo, page, token_from: token.origin().to_owned(), status, says },
-        (401 | 403, Some(token)) => Error::NotGranted { repo, page, token_from: token.origin().to_owned(), status, says },
+        (401, Some(token)) if code != "GatedRepo" => {
+            Error::BadToken { repo, page, token_from: token.origin().to_owned(), status, says }
+        }
+        (401 | 403, Some(token)) => {
+            Error::NotGranted { repo, page, token_from: token.origin().to_owned(), status, says }
+        }
         (404, _) => Error::NotFound { endpoint: client.endpoint.clone(), what: missing(&code, subject), says },
         _ => Error::Status { url: reply.url.clone(), what: subject.to_string(), status, says },
     }

@@ -23,13 +23,24 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits before the next attempt, or gives up on `what`.
-    pub(super) fn again(&mut self, what: &dyn Display, why: String, asked: Option<Duration>, tell: &dyn Fn(&str)) -> Result<()> {
+    pub(super) fn again(
+        &mut self,
+        what: &dyn Display,
+        why: String,
+        asked: Option<Duration>,
+        tell: &dyn Fn(&str),
+    ) -> Result<()> {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= self.retry.attempts {
             return Err(Error::GaveUp { what: what.to_string(), attempts: self.failures, why, cached: String::new() });
         }
         let wait = self.retry.wait(self.failures, asked);
-        tell(&format!("{what}: {why}; trying again in {:.1} s ({} of {})", wait.as_secs_f64(), self.failures + 1, self.retry.attempts));
+        tell(&format!(
+            "{what}: {why}; trying again in {:.1} s ({} of {})",
+            wait.as_secs_f64(),
+            self.failures + 1,
+            self.retry.attempts
+        ));
         std::thread::sleep(wait);
         Ok(())
     }

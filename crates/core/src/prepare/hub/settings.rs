@@ -137,7 +137,10 @@ impl Env<'_> {
         let cache = self.path("XDG_CACHE_HOME").or_else(|| Some(self.path("HOME")?.join(".cache")));
         match cache {
             Some(cache) => Ok(cache.join("huggingface")),
-            None => Err(Error::Setting { setting: "HF_HOME", why: "it is not set, and neither is HOME; set it to the folder for the model cache".into() }),
+            None => Err(Error::Setting {
+                setting: "HF_HOME",
+                why: "it is not set, and neither is HOME; set it to the folder for the model cache".into(),
+            }),
         }
     }
 
@@ -175,7 +178,9 @@ impl Token {
     pub fn new(secret: &str, from: &str) -> Result<Self> {
         let secret = secret.trim();
         if secret.is_empty() || secret.len() > 4096 || !secret.bytes().all(|b| b.is_ascii_graphic()) {
-            let why = format!("what {from} holds is not an access token: one word of letters, digits and signs is expected, as in hf_...");
+            let why = format!(
+                "what {from} holds is not an access token: one word of letters, digits and signs is expected, as in hf_..."
+            );
             return Err(Error::Setting { setting: "HF_TOKEN", why });
         }
         Ok(Self { secret: secret.to_owned(), from: from.to_owned() })
@@ -221,7 +226,10 @@ mod tests {
         assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Path::new("/x/huggingface/hub"));
         assert_eq!(cache(&[("HOME", "/h"), ("HF_HOME", "~/hf")]), Path::new("/h/hf/hub"));
         assert_eq!(cache(&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")]), Path::new("/old"));
-        assert_eq!(cache(&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/new")]), Path::new("/new"));
+        assert_eq!(
+            cache(&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/new")]),
+            Path::new("/new")
+        );
         let error = read(&[]).unwrap_err().to_string();
         assert!(error.contains("HF_HOME"), "{error}");
     }

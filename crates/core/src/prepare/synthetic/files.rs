@@ -1,7 +1,9 @@
 //! The small files of a synthetic checkpoint: what `config.json` and its companions say, with the keys that the transformers library writes for Llama models.
-//! Returns their content; `mod.rs` writes them.
+//! Returns their content; `mod.rs` writes them. Keys are in alphabetical order, which holds however serde_json was built.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::geometry::{Geometry, RMS_EPS, ROPE_THETA};
 use super::tokenizer::{BOS, Built, END_OF_TEXT, END_OF_TURN};
@@ -73,7 +75,7 @@ pub(super) fn tokenizer_config(g: &Geometry, tokenizer: &Built) -> Value {
         (id.to_string(), token)
     };
     json!({
-        "added_tokens_decoder": tokenizer.specials().map(special).collect::<Map<_, _>>(),
+        "added_tokens_decoder": tokenizer.specials().map(special).collect::<BTreeMap<_, _>>(),
         "bos_token": BOS,
         "chat_template": CHAT_TEMPLATE,
         "clean_up_tokenization_spaces": false,

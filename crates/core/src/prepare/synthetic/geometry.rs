@@ -190,7 +190,8 @@ impl Geometry {
     fn block(&self, layer: usize) -> [Tensor; 9] {
         let (hidden, ffn) = (self.hidden, self.ffn);
         let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let named = |part: &str, shape: &[usize], role| tensor(format!("model.layers.{layer}.{part}.weight"), shape, role);
+        let named =
+            |part: &str, shape: &[usize], role| tensor(format!("model.layers.{layer}.{part}.weight"), shape, role);
         [
             named("input_layernorm", &[hidden], Role::Norm),
             named("self_attn.q_proj", &[queries, hidden], Role::Query),

@@ -100,7 +100,13 @@ pub fn generate(geometry: &Geometry, seed: u64, folder: &Path, progress: &dyn Pr
 }
 
 /// As [`generate`], with a number of threads.
-fn generate_with(geometry: &Geometry, seed: u64, folder: &Path, progress: &dyn Progress, threads: usize) -> Result<Written> {
+fn generate_with(
+    geometry: &Geometry,
+    seed: u64,
+    folder: &Path,
+    progress: &dyn Progress,
+    threads: usize,
+) -> Result<Written> {
     let tokenizer = tokenizer::build(geometry.vocab)?;
     let n_params = geometry.n_params();
     let values = n_params * 2;
@@ -108,7 +114,11 @@ fn generate_with(geometry: &Geometry, seed: u64, folder: &Path, progress: &dyn P
     fs::create_dir_all(folder).map_err(Error::io("making the folder", folder))?;
 
     let shards = shards::plan(geometry.tensors(), shards::LIMIT);
-    let task = Mutex::new(progress.task(&format!("random weights for synthetic:{}", geometry.name), Some(values), Unit::Bytes));
+    let task = Mutex::new(progress.task(
+        &format!("random weights for synthetic:{}", geometry.name),
+        Some(values),
+        Unit::Bytes,
+    ));
     let job = Job { geometry, seed, used_rows: tokenizer.learnt, threads };
     let mut bytes = 0;
     for shard in &shards {

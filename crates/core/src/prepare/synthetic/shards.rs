@@ -2,15 +2,17 @@
 //! (<https://github.com/huggingface/safetensors#format>). Memory is one piece per thread, whatever the size of the model.
 //! The values come from `weights`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::geometry::{Geometry, Tensor};
 use super::weights::Recipe;
@@ -66,9 +68,9 @@ pub(super) fn plan(tensors: Vec<Tensor>, limit: u64) -> Vec<Shard> {
 
 /// The content of `model.safetensors.index.json`. One file needs none by the format, but some converters look for nothing else.
 pub(super) fn index(shards: &[Shard]) -> Value {
-    let entries = shards.iter().flat_map(|s| s.tensors.iter().map(|t| (t.tensor.name.clone(), json!(s.file))));
+    let entries = shards.iter().flat_map(|s| s.tensors.iter().map(|t| (&t.tensor.name, &s.file)));
     let total: u64 = shards.iter().map(Shard::data_bytes).sum();
-    json!({ "metadata": { "total_size": total }, "weight_map": entries.collect::<Map<_, _>>() })
+    json!({ "metadata": { "total_size": total }, "weight_map": entries.collect::<BTreeMap<_, _>>() })
 }
 
 impl Shard {
@@ -79,13 +81,15 @@ impl Shard {
 
     /// Everything before the values: the length and the JSON, filled up with blanks so that the values begin at a multiple of 8.
     pub fn header(&self) -> Vec<u8> {
-        let mut entries = Map::new();
-        entries.insert("__metadata__".into(), json!({ "format": "pt" }));
-        for t in &self.tensors {
-            let entry = json!({ "dtype": "BF16", "shape": t.tensor.shape, "data_offsets": [t.start, t.start + t.bytes] });
-            entries.insert(t.tensor.name.clone(), entry);
-        }
-        let mut json = Value::Object(entries).to_string().into_bytes();
+        let entry = |t: &Placed| {
+            let about =
+                json!({ "data_offsets": [t.start, t.start + t.bytes], "dtype": "BF16", "shape": t.tensor.shape });
+            format!("{}:{about}", json!(t.tensor.name))
+        };
+        // Put together here rather than as a JSON map, whose order depends on how serde_json was built.
+        let metadata = r#""__metadata__":{"format":"pt"}"#.to_owned();
+        let entries: Vec<String> = iter::once(metadata).chain(self.tensors.iter().map(entry)).collect();
+        let mut json = format!("{{{}}}", entries.join(",")).into_bytes();
         json.resize(json.len().next_multiple_of(8), b' ');
         let mut header = (json.len() as u64).to_le_bytes().to_vec();
         header.append(&mut json);
@@ -146,7 +150,11 @@ impl Shard {
     fn pieces(&self) -> Vec<Piece> {
         let of = |(tensor, placed): (usize, &Placed)| {
             let bytes = placed.bytes;
-            (0..bytes.div_ceil(PIECE)).map(move |i| Piece { tensor, first: i * PIECE, bytes: PIECE.min(bytes - i * PIECE) })
+            (0..bytes.div_ceil(PIECE)).map(move |i| Piece {
+                tensor,
+                first: i * PIECE,
+                bytes: PIECE.min(bytes - i * PIECE),
+            })
         };
         self.tensors.iter().enumerate().flat_map(of).collect()
     }

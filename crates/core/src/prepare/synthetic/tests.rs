@@ -76,7 +76,12 @@ fn the_weights_are_a_safetensors_file_with_every_tensor() {
     assert_eq!(tensors.len(), tiny().tensors().len());
     for expected in tiny().tensors() {
         let found = tensors.tensor(&expected.name).unwrap();
-        assert_eq!((found.shape(), found.dtype()), (&expected.shape[..], safetensors::Dtype::BF16), "{}", expected.name);
+        assert_eq!(
+            (found.shape(), found.dtype()),
+            (&expected.shape[..], safetensors::Dtype::BF16),
+            "{}",
+            expected.name
+        );
         assert_eq!(found.data().len() as u64, expected.count() * 2);
         assert!(found.data().iter().any(|&b| b != 0), "{} was not written", expected.name);
     }

@@ -9,7 +9,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{
+    AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+};
 
 use super::bpe::{self, Learnt};
 use super::{Error, Result};
@@ -70,7 +72,10 @@ pub(super) fn build(vocab: usize) -> Result<Built> {
     let merges = learnt.merges.iter().take_while(|(_, id)| (*id as usize) < tokens.len());
     let text = |id: u32| learnt.tokens[id as usize].clone();
     let model = BPE::builder()
-        .vocab_and_merges(tokens.iter().cloned().zip(0..).collect::<Vocab>(), merges.map(|&((a, b), _)| (text(a), text(b))).collect())
+        .vocab_and_merges(
+            tokens.iter().cloned().zip(0..).collect::<Vocab>(),
+            merges.map(|&((a, b), _)| (text(a), text(b))).collect(),
+        )
         .ignore_merges(true)
         .build()
         .map_err(broken)?;
@@ -156,10 +161,12 @@ mod tests {
         let built = build(2048).unwrap();
         let json = built.json().unwrap();
         assert_eq!(json, build(2048).unwrap().json().unwrap());
-        let again = bpe::learn(&word_counts(&pre_tokenizer().unwrap()).unwrap(), &ByteLevel::alphabet().into_iter().collect());
+        let again =
+            bpe::learn(&word_counts(&pre_tokenizer().unwrap()).unwrap(), &ByteLevel::alphabet().into_iter().collect());
         assert_eq!(&again, LEARNT.as_ref().unwrap());
         let loaded = Tokenizer::from_bytes(json.as_bytes()).unwrap();
-        let encode = |t: &Tokenizer| t.encode("The harbour clock struck 12345 times.", true).unwrap().get_ids().to_vec();
+        let encode =
+            |t: &Tokenizer| t.encode("The harbour clock struck 12345 times.", true).unwrap().get_ids().to_vec();
         assert_eq!(encode(&loaded), encode(&built.tokenizer));
         let special = loaded.encode("<|start_header_id|>user<|end_header_id|>", false).unwrap().get_ids().to_vec();
         assert_eq!((special[0] as usize, special.len() >= 3), (built.special("<|start_header_id|>"), true));
