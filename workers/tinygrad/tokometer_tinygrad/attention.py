@@ -13,6 +13,7 @@ from tinygrad.uop.ops import AxisType, KernelInfo
 
 from . import lanes as vec
 from .launch import largest_divisor, launch
+from .matmul import WORTH_A_THREAD
 
 _MASKED = -1e30
 
@@ -22,10 +23,12 @@ class Attention:
 
     def __init__(self, n: int, heads: int, kv_heads: int, head_size: int, positions: int, threads: int, kv_type: str):
         self.n, self.heads, self.kv_heads, self.size = n, heads, kv_heads, head_size
-        self.positions, self.threads, self.kv_type = positions, threads, kv_type
+        self.positions, self.kv_type = positions, kv_type
         self.group = heads // kv_heads
         self.rows = n * self.group
         self.at_once = largest_divisor(self.rows, vec.rows_at_once())
+        worth = n * heads * head_size * positions // (2 * WORTH_A_THREAD)  # with the cache half full
+        self.threads = max(1, min(threads, worth))
 
     def __call__(self, q, k, v, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, start: UOp) -> tuple:
         """Attends from `n` tokens at `start`. q, k and v are (tensor [n, width], first column).

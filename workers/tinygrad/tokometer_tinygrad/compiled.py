@@ -70,14 +70,14 @@ class Compiled:
 
     def kernels(self) -> dict:
         """Kernels per call by function name: prefill (with its head) and decode."""
-        counts = {name: len(_programs(jit)) for name, jit in (("prefill", self._prefill), ("head", self._head), ("decode", self._step))}
-        return {"prefill": counts["prefill"] + counts["head"], "decode": counts["decode"]}
+        return {"prefill": len(_programs(self._prefill)) + len(_programs(self._head)), "decode": len(_programs(self._step))}
 
-    def threads(self) -> int:
-        """The most threads that a kernel of a decode step is spread over (1 on a GPU)."""
+    def threads(self) -> dict:
+        """The most threads that a kernel of each function is spread over (1 on a GPU)."""
         if self.model.device.split(":")[0] != "CPU":
-            return 1
-        return max(int(program.arg.global_size[0]) for program in _programs(self._step))
+            return {"prefill": 1, "decode": 1}
+        functions = {"prefill": self._prefill, "decode": self._step}
+        return {name: max(int(p.arg.global_size[0]) for p in _programs(jit)) for name, jit in functions.items()}
 
     def synchronize(self) -> None:
         """Waits until the device has nothing left to do."""

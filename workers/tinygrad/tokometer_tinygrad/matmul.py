@@ -14,6 +14,10 @@ from . import lanes as vec
 from .packed import Packed
 
 
+#: Multiplications for which it pays to wake another thread, which takes some tens of microseconds.
+WORTH_A_THREAD = 1 << 19
+
+
 def lanes_per_block() -> int:
     """Rows in one block: two vectors, enough independent sums to hide an addition's latency."""
     return 2 * vec.width()
@@ -50,9 +54,10 @@ def _kernel(w: Packed, n: int, with_residual: bool, *nodes: UOp) -> UOp:
     residual = rest[-1] if with_residual else None
     step = vec.width()
     at_once = math.gcd(n, vec.rows_at_once())
-    thread = UOp.range(w.threads, 0, AxisType.THREAD)
-    within, group = UOp.range(w.blocks // w.threads, 1), UOp.range(n // at_once, 2)
-    block = thread * (w.blocks // w.threads) + within
+    threads = w.threads if n * w.rows * w.cols >= w.threads * WORTH_A_THREAD else 1
+    thread = UOp.range(threads, 0, AxisType.THREAD)
+    within, group = UOp.range(w.blocks // threads, 1), UOp.range(n // at_once, 2)
+    block = thread * (w.blocks // threads) + within
     loops = _column_loops(w)
     rows = [group * at_once + i for i in range(at_once)]
     firsts = range(0, w.lanes, step)

@@ -32,15 +32,15 @@ class Model:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The logits [n, vocabulary] after the positions of `hidden` [n, hidden]."""
-        normed = self._norm(hidden, self.weights.norm).contiguous()
+        normed = self.math.norm(hidden, self.weights.norm)
         return self.math.linear(normed, self.weights.head)[:, : self.config.vocab]
 
     def _layer(self, layer: Layer, cache: tuple, x: Tensor, start: UOp) -> Tensor:
         c, math = self.config, self.math
-        q, k, v = self._qkv(layer, self._norm(x, layer.input_norm).contiguous())
+        q, k, v = self._qkv(layer, math.norm(x, layer.input_norm))
         mixed, *_ = math.attend(q, k, v, self.turns, cache, start)
         x = math.linear(mixed, layer.o, x)
-        normed = self._norm(x, layer.post_norm).contiguous()
+        normed = math.norm(x, layer.post_norm)
         if len(layer.gate_up) == 1:
             both = math.linear(normed, layer.gate_up[0])
             gate, up = both[:, : c.ffn], both[:, c.ffn : 2 * c.ffn]
@@ -63,10 +63,6 @@ class Model:
                 tensor, first = tensor[:, first : first + widths[i]] + layer.qkv_bias[i], 0
             if norm is not None:
                 heads = tensor[:, first : first + widths[i]].reshape(x.shape[0], -1, c.head_size)
-                tensor, first = self._norm(heads, norm).reshape(x.shape[0], -1), 0
+                tensor, first = self.math.norm(heads, norm).reshape(x.shape[0], -1), 0
             parts[i] = (tensor if tensor is parts[i][0] else tensor.contiguous(), first)
         return parts
-
-    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMS norm over the last dimension."""
-        return x * (x.square().mean(-1, keepdim=True) + self.config.epsilon).rsqrt() * weight

@@ -44,6 +44,10 @@ class Plain:
             out = x.matmul(w.dequantized().T, dtype=dtypes.float32)
         return out if residual is None else out + residual
 
+    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """RMS norm over the last dimension of [..., size]."""
+        return (x * (x.square().mean(-1, keepdim=True) + self.config.epsilon).rsqrt() * weight).contiguous()
+
     def embed(self, tokens: Tensor, w: Packed) -> Tensor:
         """The rows of the tokens [n], as float32 [n, cols]."""
         return w.dequantized()[tokens]

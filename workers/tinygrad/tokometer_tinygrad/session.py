@@ -73,12 +73,13 @@ class Session:
         if weights.embedding is not weights.head:
             read -= weights.embedding.nbytes - weights.embedding.nbytes // weights.embedding.padded_rows
         device, positions = self.model.device, self.model.math.positions
-        counts = self.compiled.kernels()
+        counts, threads = self.compiled.kernels(), self.compiled.threads()
         details = {
             "tinygrad": version, "python": platform.python_version(), "kernels": self.request["kernels"],
             "weights_ns": str(self.weights_ns), "jit_ns": str(self.jit_ns),
             "jit": "cold" if self.kernels_compiled else "warm", "kernels_compiled": str(self.kernels_compiled),
             "kernels_prefill": str(counts["prefill"]), "kernels_decode": str(counts["decode"]),
+            "threads_prefill": str(threads["prefill"]), "threads_decode": str(threads["decode"]),
             "kv_positions": str(positions), "renderer": type(Device[device].renderer).__name__, "target": repr(DEV),
         }
         if clang:
@@ -90,7 +91,7 @@ class Session:
             "weights_bytes": total, "weights_read_bytes": read, "n_params": self.checkpoint.parameters,
             "kv_bytes": self.model.cache_bytes, "kv_bytes_per_token": self.model.cache_bytes // positions,
             "kv_type": {"float32": "f32", "float16": "f16"}[self.kv_type], "ctx_tokens": self.request["ctx_tokens"],
-            "threads": self.compiled.threads(), "batch": self.chunk, "ubatch": self.chunk, "flash_attn": False,
+            "threads": max(threads.values()), "batch": self.chunk, "ubatch": self.chunk, "flash_attn": False,
             "vocab_size": config.vocab, "details": details,
         }
         if device.split(":")[0] == "CPU":

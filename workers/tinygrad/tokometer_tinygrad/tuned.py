@@ -1,5 +1,7 @@
 """Computes with our kernels for CPUs. The same methods as `plain`, which says what they do."""
 
+import math
+
 from tinygrad import Tensor, UOp, dtypes
 from tinygrad.renderer import Estimates
 from tinygrad.uop.ops import KernelInfo
@@ -41,6 +43,12 @@ class Tuned:
             return matmul(x, w, residual)
         return matmul(x, w)[:, : w.rows] + residual
 
+    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        size = weight.shape[0]
+        rows = x.contiguous().reshape(-1, size)
+        out = Tensor.empty(*rows.shape, dtype=dtypes.float32, device=x.device)
+        return launch(lambda *p: _norm(size, self.config.epsilon, *p), out, rows, weight)[0].reshape(x.shape)
+
     def embed(self, tokens: Tensor, w: Packed) -> Tensor:
         out = Tensor.empty(tokens.shape[0], w.cols, dtype=dtypes.float32, device=w.codes.device)
         table = [table_of(w)] if w.format.table else []
@@ -50,6 +58,27 @@ class Tuned:
         c, n = self.config, q[0].shape[0]
         kernels = Attention(n, c.heads, c.kv_heads, c.head_size, self.positions, self.threads, self.kv_type)
         return kernels(q, k, v, *turns, *cache, start)
+
+
+def _norm(size: int, epsilon: float, *nodes: UOp) -> UOp:
+    """out[row] = x[row] * weight / root mean square of x[row]."""
+    n = nodes[0].shape[0]
+    out, x, weight = map(vec.flat, nodes)
+    step = math.gcd(size, vec.width())
+    row, first, second = UOp.range(n, 0), UOp.range(size // step, 1), UOp.range(size // step, 2)
+
+    def at(buffer: UOp, loop: UOp, base) -> UOp:
+        return vec.load(buffer, base + loop * step, "float32", step)
+
+    values = at(x, first, row * size)
+    one = UOp.const(dtypes.float, 1.0)
+    squares = vec.Sums(1, step, 0, [row]).over([first], [[(vec.alu("({0}*{0})", values), one)]])[0]
+    total = vec.across("({0}+{1})", squares)
+    root = vec.custom(dtypes.float, f"(1.0f/__builtin_sqrtf({{0}}*{1 / size!r}f+{epsilon!r}f))", total)
+    scaled = vec.alu("({0}*{1}*{2})", at(x, second, row * size), root, at(weight, second, UOp.const(dtypes.weakint, 0)))
+    stores = vec.store([(out, row * size + second * step, scaled)]).end(second, row)
+    info = KernelInfo(name=f"norm_{n}_{size}", estimates=Estimates(4 * n * size, 8 * n * size, 8 * n * size))
+    return stores.sink(arg=info, tag=1)
 
 
 def _gather(w: Packed, out: UOp, tokens: UOp, codes: UOp, *rest: UOp) -> UOp:

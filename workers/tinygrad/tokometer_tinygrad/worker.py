@@ -3,6 +3,7 @@
 tinygrad is imported by the first `load`, since device and threads are fixed by then and not before.
 """
 
+import math
 import platform
 import time
 from pathlib import Path
@@ -76,6 +77,7 @@ class Worker:
         self._check_length(len(context) + len(prompt) + count - 1)
         on_token = self._streamer(replies) if params.flag("stream") else None
         result = generate(session.compiled, context, prompt, forced, count, on_token)
+        self._check_finite(all(token < session.checkpoint.config.vocab for token in result.tokens))
         answer = {"kind": "generated", "prompt_tokens": len(prompt), "context_tokens": len(context), **vars(result)}
         if session.tokenizer:
             answer["pieces"] = session.tokenizer.pieces(result.tokens)
@@ -93,7 +95,9 @@ class Worker:
         ids = params.tokens("tokens", 2)
         self._check_tokens(ids)
         self._check_length(len(ids))
-        return {"kind": "scored", **score(self._loaded().compiled, ids)}
+        scored = score(self._loaded().compiled, ids)
+        self._check_finite(all(map(math.isfinite, scored["logprobs"] + scored["top_logprobs"])))
+        return {"kind": "scored", **scored}
 
     def tokenize(self, params: Params, replies: Replies) -> dict:
         """Text to ids."""
@@ -125,6 +129,11 @@ class Worker:
         if session.tokenizer is None:
             raise Failed("unsupported", f"{session.checkpoint.path} has no tokenizer.json: this worker knows token ids only")
         return session.tokenizer
+
+    @staticmethod
+    def _check_finite(finite: bool) -> None:
+        if not finite:
+            raise Failed("engine", "the logits are not finite: the engine computed garbage, or the weights are")
 
     def _check_tokens(self, *lists: list) -> None:
         vocab = self._loaded().checkpoint.config.vocab

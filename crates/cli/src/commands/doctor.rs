@@ -6,6 +6,7 @@ use crate::terminal::Style;
 use anyhow::Result;
 use serde_json::json;
 use std::path::Path;
+use std::time::Duration;
 use tokometer_core::engine::{self, Engine, Failed, Timeouts, Worker};
 use tokometer_core::machine::{self, Machine};
 use tokometer_protocol::Hello;
@@ -13,7 +14,11 @@ use tokometer_protocol::Hello;
 /// The command.
 pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
     let machine = Machine::this();
-    let warnings = machine::check(Path::new("/"), machine.logical_cpus);
+    let warnings = machine::check(
+        Path::new("/"),
+        machine.logical_cpus,
+        machine::busy_share(Path::new("/"), Duration::from_millis(300)),
+    );
     let engines: Vec<(&Engine, Result<Hello, Failed>)> =
         engine::visible().map(|engine| (engine, greet(session, engine))).collect();
     if options.json {

@@ -7,6 +7,7 @@ use crate::terminal::{Align, Table};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::Path;
+use std::time::Duration;
 use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::machine::{self, Lock};
 use tokometer_core::record;
@@ -40,7 +41,11 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
     let _lock = Lock::acquire(&lock_path, |holder| {
         terminal.say(&format!("another measurement runs here ({holder}): waiting for it"))
     })?;
-    for warning in machine::check(Path::new("/"), settings.machine.logical_cpus) {
+    for warning in machine::check(
+        Path::new("/"),
+        settings.machine.logical_cpus,
+        machine::busy_share(Path::new("/"), Duration::from_millis(300)),
+    ) {
         terminal.warn(&warning.message);
     }
     terminal.say(&format!("measuring on {}", settings.machine.line()));

@@ -50,7 +50,7 @@ impl Table {
         lines.extend(self.rows.iter().map(|row| self.join(columns, &widths, row)));
         if shown < used.len() {
             let left: Vec<_> = used[shown..].iter().map(|i| self.header[*i].0.as_str()).collect();
-            lines.push(format!("(a wider terminal also shows: {})", left.join(", ")));
+            lines.extend(super::wrapped(&format!("(a wider terminal also shows: {})", left.join(", ")), width));
         }
         lines
     }
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(wide[0], "engine    tok/s  note");
         assert_eq!(wide[3], "x          7.00");
         let narrow = table.lines(20);
-        assert!(narrow.iter().take(4).all(|line| line.chars().count() <= 20), "{narrow:?}");
-        assert_eq!(narrow.last().unwrap(), "(a wider terminal also shows: note)");
+        assert!(narrow.iter().all(|line| line.chars().count() <= 20), "{narrow:?}");
+        assert_eq!(narrow[4..].join(" "), "(a wider terminal also shows: note)");
     }
 }

@@ -192,3 +192,35 @@ fn an_unwritable_folder_is_named_before_anything_is_measured() {
     dir.write("benchmark_output", "in the way");
     dir.mock(&[]).fails(1, &["benchmark_output"]);
 }
+
+/// kill -9 while a model is being prepared: nothing half-made looks finished, and the next attempt succeeds.
+#[test]
+fn an_interrupted_preparation_leaves_nothing_that_looks_finished() {
+    let dir = Dir::new("prepare");
+    let arguments =
+        ["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16,nf4,int8,default"];
+    for wait in [10, 40, 80, 120, 200] {
+        let mut child = dir.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for name in crate::dir::names(&dir.path("models")).iter().filter(|name| !name.starts_with('.')) {
+            let made = dir.path("models").join(name);
+            // A checkpoint has its configuration, a prepared model its manifest and a file of the size it tells.
+            match std::fs::read_to_string(made.join("manifest.json")) {
+                Ok(text) => {
+                    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    let bytes = std::fs::metadata(made.join("model.gguf")).unwrap().len();
+                    assert_eq!(manifest["files"][0]["bytes"], bytes);
+                }
+                Err(_) => assert!(made.join("config.json").is_file(), "{name}"),
+            }
+        }
+    }
+    dir.ok(&arguments);
+    assert!(
+        crate::dir::names(&dir.path("models"))
+            .iter()
+            .all(|name| !name.starts_with(".partial") && !name.starts_with(".lock"))
+    );
+}

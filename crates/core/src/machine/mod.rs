@@ -3,6 +3,7 @@
 //! Readers of /proc and /sys take the root folder as a parameter, so that they are tested on recorded trees.
 
 mod describe;
+mod gpu;
 mod lock;
 mod memory;
 mod quiet;
@@ -10,4 +11,4 @@ mod quiet;
 pub use describe::{Machine, threads_for};
 pub use lock::{Lock, LockError};
 pub use memory::{ProcessMemory, TICK_NS, process_memory, process_ticks};
-pub use quiet::{CpuTimes, Warning, check, cpu_times, load_average};
+pub use quiet::{BUSY, CpuTimes, Warning, busy_share, check, cpu_times, load_average};

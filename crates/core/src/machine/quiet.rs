@@ -12,18 +12,22 @@ pub struct Warning {
     pub message: String,
 }
 
-/// Load above this share of a processor is other work.
-const BUSY: f64 = 0.5;
+/// Use of the processors by others above this share disturbs.
+pub const BUSY: f64 = 0.1;
 
-/// Looks at load, governor, power and memory below `root` (`/` on a real machine).
-pub fn check(root: &Path, logical_cpus: u32) -> Vec<Warning> {
+/// Percent of a GPU's time in use by others.
+const BUSY_GPU: u32 = 5;
+
+/// Looks at load (`busy`, see [`busy_share`]), governor, power, GPUs and memory below `root` (`/` on a real machine).
+pub fn check(root: &Path, logical_cpus: u32, busy: Option<f64>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code, message| warnings.push(Warning { code, message });
-    if let Some(load) = load_average(root).filter(|load| *load > BUSY) {
+    if let Some(share) = busy.filter(|share| *share > BUSY) {
         warn(
             "high_load",
             format!(
-                "the load average is {load:.1} on {logical_cpus} processors: other work runs here; close it for figures that repeat"
+                "other programs use {:.0}% of the {logical_cpus} processors: end them for figures that repeat",
+                share * 100.0
             ),
         );
     }
@@ -41,10 +45,22 @@ pub fn check(root: &Path, logical_cpus: u32) -> Vec<Warning> {
     if on_battery(root) {
         warn("on_battery", "the machine runs on battery: plug it in".into());
     }
+    for (name, percent) in super::gpu::gpu_load(root).into_iter().filter(|(_, percent)| *percent > BUSY_GPU) {
+        warn("busy_gpu", format!("{name} is {percent}% busy already: end the other work on it"));
+    }
     if let Some(share) = swap_used(root).filter(|share| *share > 0.5) {
         warn("swapping", format!("{:.0}% of the swap space is in use: memory is short", share * 100.0));
     }
     warnings
+}
+
+/// Share of the processors' time that is in use, over `wait`, while this program does nothing.
+pub fn busy_share(root: &Path, wait: std::time::Duration) -> Option<f64> {
+    let before = cpu_times(root)?;
+    std::thread::sleep(wait);
+    let after = cpu_times(root)?;
+    let total = after.total.checked_sub(before.total).filter(|total| *total > 0)?;
+    Some(1.0 - after.idle.saturating_sub(before.idle) as f64 / total as f64)
 }
 
 /// Load average over one minute.
@@ -120,7 +136,6 @@ mod tests {
         let root = tree(
             "busy",
             &[
-                ("proc/loadavg", "3.10 1.0 0.5 2/300 999\n"),
                 ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
                 ("sys/class/power_supply/BAT0/type", "Battery\n"),
                 ("sys/class/power_supply/BAT0/status", "Discharging\n"),
@@ -129,7 +144,7 @@ mod tests {
                 ("proc/meminfo", "SwapTotal: 1000 kB\nSwapFree: 100 kB\n"),
             ],
         );
-        let codes: Vec<_> = check(&root, 4).into_iter().map(|w| w.code).collect();
+        let codes: Vec<_> = check(&root, 4, Some(0.8)).into_iter().map(|w| w.code).collect();
         assert_eq!(codes, ["high_load", "powersave_governor", "on_battery", "swapping"]);
     }
 
@@ -139,7 +154,7 @@ mod tests {
             "quiet",
             &[("proc/loadavg", "0.02 0.1 0.1 1/100 1\n"), ("proc/stat", "cpu  10 0 20 60 10 0 0 5 0 0\ncpu0 1\n")],
         );
-        assert_eq!(check(&root, 4), []);
+        assert_eq!(check(&root, 4, Some(0.02)), []);
         assert_eq!(cpu_times(&root), Some(CpuTimes { total: 105, idle: 70, steal: 5 }));
     }
 }

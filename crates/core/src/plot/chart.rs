@@ -111,12 +111,13 @@ impl Panel for Chart {
 }
 
 /// Turns the charts of a sheet so that no label overlaps another, all the same way, and returns the number of columns.
-pub(super) fn arrange(sections: &mut [Vec<Chart>], may_stand: bool) -> usize {
+pub(super) fn arrange(sections: &mut [Vec<Chart>]) -> usize {
     let full = WIDTH - 2.0 * MARGIN;
     let half = (full - GAP) / 2.0;
-    let charts = || sections.iter().flatten();
-    let several = sections.iter().any(|section| section.len() > 1);
-    let stand = |width: f64| may_stand && charts().all(|chart| upright::fits(chart, width));
+    let all: &[Vec<Chart>] = sections;
+    let charts = || all.iter().flatten();
+    let several = all.iter().any(|section| section.len() > 1);
+    let stand = |width: f64| charts().all(|chart| upright::fits(chart, width));
     let lie = |width: f64| charts().all(|chart| sideways::labels_take(chart, width) < 0.55);
     let (columns, sideways) = if several && stand(half) {
         (2, false)
@@ -158,13 +159,13 @@ mod tests {
 
     #[test]
     fn few_short_labels_stand_and_many_or_long_ones_lie() {
-        assert_eq!(arrange(&mut [vec![chart(2, "q")]], true), 1);
+        assert_eq!(arrange(&mut [vec![chart(2, "q")]]), 1);
         let mut few = [vec![chart(2, "q"), chart(2, "q")]];
-        assert_eq!((arrange(&mut few, true), few[0][0].sideways), (2, false));
+        assert_eq!((arrange(&mut few), few[0][0].sideways), (2, false));
         let mut many = [vec![chart(20, "q"), chart(20, "q")]];
-        assert_eq!((arrange(&mut many, true), many[0][0].sideways), (2, true));
+        assert_eq!((arrange(&mut many), many[0][0].sideways), (2, true));
         let mut long = [vec![chart(3, &"long".repeat(80))]];
-        arrange(&mut long, true);
+        arrange(&mut long);
         assert!(long[0][0].sideways);
     }
 

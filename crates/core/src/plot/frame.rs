@@ -6,7 +6,7 @@ use super::canvas::{Area, Canvas};
 use super::style::{FACET, LABEL, SMALL};
 use super::text;
 use kuva::render::axis::add_axes_and_grid;
-use kuva::render::layout::{ComputedLayout, Layout, TickFormat};
+use kuva::render::layout::{AxisLabelOverlap, ComputedLayout, Layout, TickFormat};
 use std::sync::Arc;
 
 /// What an axis measures.
@@ -57,8 +57,7 @@ impl Axis {
             Scale::Log => text::width(&text::tick(self.max), LABEL.size).max(text::width("0.05", LABEL.size)),
             Scale::Linear { step } => {
                 let count = ((self.max - self.min) / step).clamp(0.0, 20.0) as u32;
-                let labels: Vec<String> =
-                    (0..=count).map(|i| text::tick(self.min + f64::from(i) * step)).collect();
+                let labels: Vec<String> = (0..=count).map(|i| text::tick(self.min + f64::from(i) * step)).collect();
                 text::widest(&labels, LABEL.size)
             }
         }
@@ -105,6 +104,7 @@ impl Frame {
             .with_y_axis_max(y.max)
             .with_tick_size(LABEL.size)
             .with_grid_line_width(0.6)
+            .with_x_label_overlap(AxisLabelOverlap::Thin)
             .with_x_tick_format(TickFormat::Custom(Arc::new(text::tick)))
             .with_y_tick_format(TickFormat::Custom(Arc::new(text::tick)));
         // A step that is not finite means no ticks at all.
@@ -131,11 +131,6 @@ impl Frame {
     /// Where a value of the vertical axis lies.
     pub fn y(&self, value: f64) -> f64 {
         self.computed.map_y(value)
-    }
-
-    /// The plot area.
-    pub fn area(&self) -> Area {
-        self.area
     }
 
     /// Names the horizontal axis, below its numbers.

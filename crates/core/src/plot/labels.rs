@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn bytes_are_decimal() {
-        assert_eq!([1, 52_000_000, 768_000_000, 16_060_000_000].map(bytes), ["1 bytes", "52.0 MB", "0.77 GB", "16.1 GB"]);
+        assert_eq!(
+            [1, 52_000_000, 768_000_000, 16_060_000_000].map(bytes),
+            ["1 bytes", "52.0 MB", "0.77 GB", "16.1 GB"]
+        );
     }
 
     #[test]

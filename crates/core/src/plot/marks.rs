@@ -1,7 +1,7 @@
 //! What is drawn for one case: a bar with its interval and repetitions, or a distribution with its percentiles.
 
 use super::canvas::{Canvas, Point, Stroke};
-use super::frame::{Frame, Scale};
+use super::frame::{Axis, Frame, Scale};
 use super::style::{ALARM, INK, SMALL, look};
 use super::text;
 use crate::analyze::{Estimate, quantile};
@@ -55,9 +55,11 @@ impl Mark {
 pub(super) struct Spot<'a> {
     pub frame: &'a Frame,
     pub sideways: bool,
-    pub scale: Scale,
+    pub axis: Axis,
     pub centre: f64,
     pub thickness: f64,
+    /// Width that a caption may take, units; upright only.
+    pub room: f64,
     pub slot: usize,
 }
 
@@ -75,7 +77,7 @@ impl Spot<'_> {
         match mark {
             Mark::Bar { value, ci, samples } => {
                 let half = self.thickness / 2.0;
-                canvas.block(self.at(-half, 0.0), self.at(half, *value), look(self.slot));
+                canvas.block(self.at(-half, self.axis.min), self.at(half, *value), look(self.slot));
                 if let Some((low, high)) = ci {
                     canvas.whisker(self.at(0.0, *low), self.at(0.0, *high), (self.thickness * 0.2).min(6.0));
                 }
@@ -100,13 +102,13 @@ impl Spot<'_> {
     }
 
     fn caption(&self, canvas: &mut Canvas, mark: &Mark) {
-        let end = mark.range().map_or(0.0, |(_, high)| high);
+        let end = mark.range().map_or(self.axis.min, |(_, high)| high);
         let (x, y) = self.at(0.0, end);
         let caption = mark.caption();
         let style = SMALL.in_color(if matches!(mark, Mark::Failed) { ALARM } else { INK });
         match self.sideways {
             true => canvas.text((x + 6.0, y + 4.0), &caption, style),
-            false if text::width(&caption, SMALL.size) > self.thickness * 1.3 + 8.0 => {
+            false if text::width(&caption, SMALL.size) > self.room => {
                 canvas.upward_text((x + 4.0, y - 6.0), &caption, style);
             }
             false => canvas.text((x, y - 6.0), &caption, style.centred()),
@@ -117,7 +119,7 @@ impl Spot<'_> {
     fn spread(&self, canvas: &mut Canvas, sorted: &[f64]) {
         let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return };
         canvas.line(self.at(0.0, *first), self.at(0.0, *last), Stroke::new("#333333", 1.0));
-        let outline = if sorted.len() < FEWEST_FOR_SHAPE { Vec::new() } else { density(sorted, self.scale) };
+        let outline = if sorted.len() < FEWEST_FOR_SHAPE { Vec::new() } else { density(sorted, self.axis.scale) };
         if outline.is_empty() {
             self.dots(canvas, sorted);
         } else {

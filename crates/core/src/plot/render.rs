@@ -28,13 +28,18 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 pub(super) fn figure(plot: &Plot, sheet: &Sheet, pixels_per_unit: f32) -> Result<Figure> {
     let tree = tree(plot, sheet)?;
     let svg = outlined(&tree, plot.title).into_bytes();
-    let png = png(plot, &tree, pixels_per_unit)?;
+    let png = raster(plot, &tree, pixels_per_unit)?;
     Ok(Figure { name: plot.name, svg, png, missing: sheet.missing.clone() })
+}
+
+/// The sheet as kuva writes it, text as text.
+pub(super) fn source(sheet: &Sheet) -> String {
+    SvgBackend::new().render_scene(&sheet.scene)
 }
 
 /// The sheet as the rasterizer sees it, text already shaped.
 fn tree(plot: &Plot, sheet: &Sheet) -> Result<usvg::Tree> {
-    let source = SvgBackend::new().render_scene(&sheet.scene);
+    let source = source(sheet);
     let options =
         usvg::Options { font_family: FONT_FAMILY.to_owned(), fontdb: Arc::clone(&FONTS), ..usvg::Options::default() };
     usvg::Tree::from_str(&source, &options).map_err(|cause| Error::Svg { plot: plot.name, cause })
@@ -57,7 +62,7 @@ fn outlined(tree: &usvg::Tree, title: &str) -> String {
     }
 }
 
-fn png(plot: &Plot, tree: &usvg::Tree, pixels_per_unit: f32) -> Result<Vec<u8>> {
+fn raster(plot: &Plot, tree: &usvg::Tree, pixels_per_unit: f32) -> Result<Vec<u8>> {
     let width = (tree.size().width() * pixels_per_unit).round() as u32;
     let height = (tree.size().height() * pixels_per_unit).round() as u32;
     let mut pixels = Pixmap::new(width, height).ok_or(Error::Size { plot: plot.name, width, height })?;

@@ -64,13 +64,7 @@ fn series_names(groups: &[Group]) -> Vec<String> {
     let mut telling: BTreeMap<String, [bool; 6]> = BTreeMap::new();
     for (i, group) in groups.iter().enumerate().filter(|(_, group)| !labels::failed(group)) {
         let key = &group.key;
-        let kind = format!(
-            "{:?}{:?}{:?}{:?}",
-            facet_key(key),
-            group.engine_label(),
-            key.quantize,
-            key.native_quantize
-        );
+        let kind = format!("{:?}{:?}{:?}{:?}", facet_key(key), group.engine_label(), key.quantize, key.native_quantize);
         let other = *first.entry(kind).or_insert(i);
         let told = telling.entry(group.engine_label()).or_default();
         for (told, setting) in told.iter_mut().zip(settings()) {

@@ -43,7 +43,7 @@ pub(super) enum Key {
 impl Key {
     fn name(&self) -> &str {
         match self {
-            Key::Series(_, name) | Key::Point(_, name) => name,
+            Key::Series(_, name) | Key::Point(_, name) => name.as_str(),
             Key::Dot(name) | Key::Interval(name) | Key::Line(name, _) | Key::Hollow(name) => name,
         }
     }

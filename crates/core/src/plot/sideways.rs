@@ -110,7 +110,7 @@ pub(super) fn draw(chart: &Chart, canvas: &mut Canvas, area: Area) {
         for entry in &category.entries {
             let centre = y + pitch / 2.0;
             let thickness = (pitch * 0.8).min(THICKEST);
-            let spot = Spot { frame: &frame, sideways: true, scale: axis.scale, centre, thickness, slot: entry.slot };
+            let spot = Spot { frame: &frame, sideways: true, axis, centre, thickness, room: 0.0, slot: entry.slot };
             spot.draw(canvas, &entry.mark);
             let lines = text::pack(&entry.parts, SMALL.size, found.details + 0.5);
             let first = centre + 4.0 - (lines.len() as f64 - 1.0) * LINE / 2.0;

@@ -90,8 +90,7 @@ pub(super) struct Look {
 }
 
 /// The palette of M. Okabe and K. Ito, "Color Universal Design", 2008, with grey in place of black.
-const COLORS: [&str; 8] =
-    ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
+const COLORS: [&str; 8] = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
 
 const HATCHES: [FillPattern; 8] = [
     FillPattern::Solid,

@@ -141,7 +141,7 @@ mod tests {
     fn parts_share_a_line_where_they_fit() {
         let parts = ["Q4_K_M".to_owned(), "4.91 bpw".to_owned(), "0.80 GB".to_owned()];
         assert_eq!(pack(&parts, 11, 500.0), ["Q4_K_M · 4.91 bpw · 0.80 GB"]);
-        assert_eq!(pack(&parts, 11, 110.0), ["Q4_K_M", "4.91 bpw · 0.80 GB"]);
+        assert_eq!(pack(&parts, 11, 110.0), ["Q4_K_M · 4.91 bpw", "0.80 GB"]);
         assert_eq!(pack(&parts, 11, 60.0), ["Q4_K_M", "4.91 bpw", "0.80 GB"]);
     }
 

@@ -65,11 +65,10 @@ pub(super) fn draw(chart: &Chart, canvas: &mut Canvas, area: Area) {
     let count = places(chart);
     let top = title(canvas, area, &chart.title) + 10.0;
     let tall = area.height - top - below(chart, (area.width - LEFT) / count);
-    let turned = chart.entries().any(|entry| {
-        let thick = ((area.width - LEFT) / count * 0.84).min(THICKEST);
-        text::width(&entry.mark.caption(), SMALL.size) > thick * 1.3 + 8.0
-    });
-    let axis = Axis::from_zero(chart.range().map_or(1.0, |(_, high)| high), tall, if turned { 48.0 } else { 24.0 }, 42.0);
+    let turned =
+        chart.entries().any(|entry| text::width(&entry.mark.caption(), SMALL.size) > (area.width - LEFT) / count - 1.0);
+    let axis =
+        Axis::from_zero(chart.range().map_or(1.0, |(_, high)| high), tall, if turned { 48.0 } else { 24.0 }, 42.0);
     let left = axis.tick_width() + 28.0;
     let right = if chart.reference.is_some() { 30.0 } else { 4.0 };
     let plot = Area { x: area.x + left, y: area.y + top, width: area.width - left - right, height: tall };
@@ -81,8 +80,7 @@ pub(super) fn draw(chart: &Chart, canvas: &mut Canvas, area: Area) {
         for (i, entry) in category.entries.iter().enumerate() {
             let centre = begin + (BETWEEN / 2.0 + i as f64 + 0.5) * slot;
             let thickness = (slot * 0.84).min(THICKEST);
-            let spot =
-                Spot { frame: &frame, sideways: false, scale: axis.scale, centre, thickness, slot: entry.slot };
+            let spot = Spot { frame: &frame, sideways: false, axis, centre, thickness, room: slot, slot: entry.slot };
             spot.draw(canvas, &entry.mark);
         }
         label(canvas, category, begin, slot, plot.bottom());

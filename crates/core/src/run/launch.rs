@@ -10,6 +10,8 @@ use std::path::Path;
 use std::time::Instant;
 use tokometer_protocol::{Answer, Generate, Generated, Load, Loaded, Request};
 
+/// How long the machine is listened to before a launch.
+const LISTEN: std::time::Duration = std::time::Duration::from_millis(100);
 /// Tokens generated in a warm-up pass.
 const WARMUP_TOKENS: u32 = 16;
 
@@ -48,6 +50,7 @@ pub fn launch(
     task: &dyn Task,
     emit: Emit<'_>,
 ) -> crate::record::Result<Ended> {
+    let busy = machine::busy_share(Path::new("/"), LISTEN);
     let began = Instant::now();
     let before = Before::now();
     let mut worker = match Worker::start(&job.discovery, timeouts) {
@@ -62,12 +65,16 @@ pub fn launch(
         hello: worker.hello.clone(),
         start_ns,
     })?;
-    for warning in machine::check(Path::new("/"), job.logical_cpus) {
+    for warning in machine::check(Path::new("/"), job.logical_cpus, busy) {
         emit(&Event::Warning { launch: Some(place.launch), code: warning.code.into(), message: warning.message })?;
     }
     let mut anon = None;
     let result = measure(&mut worker, job, place, schedule, prompt, task, &mut anon, emit)?;
     let resources = before.until_now(worker.pid(), began, anon);
+    if let Some(share) = resources.others.filter(|share| *share > machine::BUSY) {
+        let message = format!("other programs used {:.0}% of the processors during the launch", share * 100.0);
+        emit(&Event::Warning { launch: Some(place.launch), code: "other_load".into(), message })?;
+    }
     emit(&Event::Resources { launch: place.launch, resources })?;
     if result.is_ok() {
         let output = worker.take_output();

@@ -1,8 +1,10 @@
-//! Learns byte-pair merges from counted words (Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword units", 2016).
-//! How text becomes words, and what a tokenizer has besides merges, is the business of `tokenizer`.
+//! Learns byte-pair merges from counted words (Sennrich, Haddow and Birch, "Neural machine translation of rare words
+//! with subword units", 2016). How text becomes words, and what a tokenizer has besides merges, is the business of
+//! `tokenizer`.
 //!
-//! The tokenizers crate has a trainer too, and on the text that the project ships it learns the same tokens. But its queue can hold a pair twice, and which of two equal entries goes
-//! first follows the order of a hash map and the version of the crate. A synthetic checkpoint is named by geometry and seed alone, so its tokens must never change:
+//! The tokenizers crate has a trainer too, and on the text that the project ships it learns the same tokens. But its
+//! queue can hold a pair twice, and which of two equal entries goes first follows the order of a hash map and the
+//! version of the crate. A synthetic checkpoint is named by geometry and seed alone, so its tokens must never change:
 //! here ties go to the pair with the smaller ids, and nothing is ordered by a hash.
 
 use std::cmp::Reverse;

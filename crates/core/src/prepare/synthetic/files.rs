@@ -1,5 +1,6 @@
-//! The small files of a synthetic checkpoint: what `config.json` and its companions say, with the keys that the transformers library writes for Llama models.
-//! Returns their content; `mod.rs` writes them. Keys are in alphabetical order, which holds however serde_json was built.
+//! The small files of a synthetic checkpoint: what `config.json` and its companions say, with the keys that the
+//! transformers library writes for Llama models. Returns their content; `mod.rs` writes them. Keys are in
+//! alphabetical order, which holds however serde_json was built.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use super::geometry::{Geometry, RMS_EPS, ROPE_THETA};
 use super::tokenizer::{BOS, Built, END_OF_TEXT, END_OF_TURN};
 use super::weights::EMBEDDING_GAIN;
 
-/// Llama 3's way of writing a conversation, in words of our own: each turn has a header with the speaker's role and ends with a special token.
+/// Llama 3's way of writing a conversation, in words of our own: each turn has a header with the speaker's role and
+/// ends with a special token.
 const CHAT_TEMPLATE: &str = "{{ bos_token }}\
 {% for message in messages %}\
 <|start_header_id|>{{ message['role'] }}<|end_header_id|>{{ '\\n\\n' }}{{ message['content'] | trim }}<|eot_id|>\

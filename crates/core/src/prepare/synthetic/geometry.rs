@@ -53,8 +53,9 @@ const fn llama3(factor: f64, original_max_position: usize) -> RopeScaling {
     RopeScaling { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position }
 }
 
-/// All of them. `1B`, `3B` and `8B` have the shapes in the `config.json` of Llama-3.2-1B, Llama-3.2-3B and Llama-3.1-8B. In the two small ones the scaling
-/// begins at a short length, so that a short test has it in force; their widths are multiples of 256, the block of the K-quants.
+/// All of them. `1B`, `3B` and `8B` have the shapes in the `config.json` of Llama-3.2-1B, Llama-3.2-3B and
+/// Llama-3.1-8B. In the two small ones the scaling begins at a short length, so that a short test has it in force;
+/// their widths are multiples of 256, the block of the K-quants.
 pub const GEOMETRIES: &[Geometry] = &[
     Geometry {
         name: "tiny",

@@ -1,5 +1,6 @@
-//! Makes checkpoints of random weights in the geometry of Llama 3 models, as a Hugging Face folder: something to measure that needs no download and no licence.
-//! Converting and quantizing them, caching and manifests are left to the rest of `prepare`.
+//! Makes checkpoints of random weights in the geometry of Llama 3 models, as a Hugging Face folder: something to
+//! measure that needs no download and no licence. Converting and quantizing them, caching and manifests are left to
+//! the rest of `prepare`.
 //!
 //! - `geometry`: which shapes there are;
 //! - `weights`: the random values and their scales;
@@ -7,7 +8,8 @@
 //! - `tokenizer` and `bpe`: a byte-level BPE trained on the text in `data/prose.txt`;
 //! - `files`: `config.json` and its companions.
 //!
-//! Every byte depends on geometry and seed alone, not on the machine, the number of threads or the order of a hash map. To change a byte is to make another checkpoint: raise [`VERSION`] with it.
+//! Every byte depends on geometry and seed alone, not on the machine, the number of threads or the order of a hash
+//! map. To change a byte is to make another checkpoint: raise [`VERSION`] with it.
 
 mod bpe;
 mod files;
@@ -88,11 +90,13 @@ pub struct Written {
     pub n_params: u64,
 }
 
-/// Writes a checkpoint of random bfloat16 weights into `folder`, which is made where it is missing and should otherwise be empty: files of the same names are replaced, others stay.
-/// `config.json` comes last, so a folder without it is an interrupted one; files under way end in `.part`. Nothing is forced to the disk (fsync).
+/// Writes a checkpoint of random bfloat16 weights into `folder`, which is made where it is missing and should
+/// otherwise be empty: files of the same names are replaced, others stay. `config.json` comes last, so a folder
+/// without it is an interrupted one; files under way end in `.part`. Nothing is forced to the disk (fsync).
 ///
 /// # Errors
-/// [`Error::Disk`] before anything is written when the space is not there; [`Error::Io`] when the folder or a file cannot be written.
+/// [`Error::Disk`] before anything is written when the space is not there; [`Error::Io`] when the folder or a file
+/// cannot be written.
 pub fn generate(geometry: &Geometry, seed: u64, folder: &Path, progress: &dyn Progress) -> Result<Written> {
     let cores = thread::available_parallelism().map_or(2, |n| n.get());
     // The memory of more than eight threads would not be faster filled, and disks are slower still.

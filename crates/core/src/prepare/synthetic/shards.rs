@@ -1,6 +1,6 @@
-//! Lays tensors out in safetensors files and writes them: an 8-byte little-endian length, a JSON header, then the values without gaps
-//! (<https://github.com/huggingface/safetensors#format>). Memory is one piece per thread, whatever the size of the model.
-//! The values come from `weights`.
+//! Lays tensors out in safetensors files and writes them: an 8-byte little-endian length, a JSON header, then the
+//! values without gaps (<https://github.com/huggingface/safetensors#format>). Memory is one piece per thread,
+//! whatever the size of the model. The values come from `weights`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -66,7 +66,8 @@ pub(super) fn plan(tensors: Vec<Tensor>, limit: u64) -> Vec<Shard> {
     groups.into_iter().enumerate().map(|(i, tensors)| Shard { file: name(i), tensors }).collect()
 }
 
-/// The content of `model.safetensors.index.json`. One file needs none by the format, but some converters look for nothing else.
+/// The content of `model.safetensors.index.json`. One file needs none by the format, but some converters look for
+/// nothing else.
 pub(super) fn index(shards: &[Shard]) -> Value {
     let entries = shards.iter().flat_map(|s| s.tensors.iter().map(|t| (&t.tensor.name, &s.file)));
     let total: u64 = shards.iter().map(Shard::data_bytes).sum();
@@ -79,7 +80,8 @@ impl Shard {
         self.tensors.iter().map(|t| t.bytes).sum()
     }
 
-    /// Everything before the values: the length and the JSON, filled up with blanks so that the values begin at a multiple of 8.
+    /// Everything before the values: the length and the JSON, filled up with blanks so that the values begin at a
+    /// multiple of 8.
     pub fn header(&self) -> Vec<u8> {
         let entry = |t: &Placed| {
             let about =
@@ -96,7 +98,8 @@ impl Shard {
         header
     }
 
-    /// Writes the file into `folder` with `threads` threads, under a name ending in `.part` until it is complete. Returns its size in bytes.
+    /// Writes the file into `folder` with `threads` threads, under a name ending in `.part` until it is complete.
+    /// Returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::Io`] with the file's path when it cannot be created, written or renamed.
@@ -112,7 +115,8 @@ impl Shard {
             .and_then(|()| self.write_values(&file, header.len() as u64, job, progress));
         drop(file);
         if let Err(why) = written {
-            // Half a file would only take space that somebody may lack; that it cannot be removed is the smaller of two errors.
+            // Half a file would only take space that somebody may lack; that it cannot be removed is the smaller of
+            // two errors.
             let _ = fs::remove_file(&part);
             return Err(Error::io("writing", &part)(why));
         }
@@ -142,7 +146,7 @@ impl Shard {
         };
         thread::scope(|scope| {
             let workers: Vec<_> = (0..job.threads.max(1)).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 

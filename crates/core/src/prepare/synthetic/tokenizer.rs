@@ -1,5 +1,6 @@
-//! The tokenizer of the synthetic checkpoints: byte-level BPE over the text that the project ships, cut into words as Llama 3 does,
-//! with Llama 3's names for the special tokens. Learning the merges is the business of `bpe`, writing files that of `files`.
+//! The tokenizer of the synthetic checkpoints: byte-level BPE over the text that the project ships, cut into words as
+//! Llama 3 does, with Llama 3's names for the special tokens. Learning the merges is the business of `bpe`, writing
+//! files that of `files`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -18,7 +19,8 @@ use super::{Error, Result};
 
 /// What the tokenizer is trained on.
 const PROSE: &str = include_str!("../../../data/prose.txt");
-/// How Llama 3 cuts text into words (the `Split` pattern in the `tokenizer.json` of its models): contractions, letters with one character before them, up to three digits, other signs, blanks.
+/// How Llama 3 cuts text into words (the `Split` pattern in the `tokenizer.json` of its models): contractions,
+/// letters with one character before them, up to three digits, other signs, blanks.
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Begins every sequence.

@@ -1,26 +1,35 @@
-//! The random values: which scale each tensor has and why, and the generator, which makes any stretch of any tensor on its own.
-//! Which tensors there are is the business of `geometry`, files that of `shards`.
+//! The random values: which scale each tensor has and why, and the generator, which makes any stretch of any tensor
+//! on its own. Which tensors there are is the business of `geometry`, files that of `shards`.
 //!
 //! # Scales
-//! With all weights alike and small, a random transformer says every token is as likely as any other, or repeats its input, or, when attention averages a lot,
-//! converges to one token whatever it reads. The scales below avoid that. `hidden` is the width of the residual stream, `n` the inputs of a matrix;
-//! every matrix begins with 1/sqrt(n), which keeps the size of its input, times a gain:
+//! With all weights alike and small, a random transformer says every token is as likely as any other, or repeats its
+//! input, or, when attention averages a lot, converges to one token whatever it reads. The scales below avoid that.
+//! `hidden` is the width of the residual stream, `n` the inputs of a matrix; every matrix begins with 1/sqrt(n),
+//! which keeps the size of its input, times a gain:
 //!
-//! - **Embedding and head**: 3/sqrt(`hidden`). A final state of RMS 1 then gives logits with a standard deviation of 3. Rows that no token of the tokenizer uses,
-//!   and those of the special tokens, have a quarter of it: they cannot win against thousands of full ones, so that generated ids can be read and no end comes by chance.
-//! - **q, k**: gain sqrt(2) each, so that scores (q.k/sqrt(head_dim)) have a standard deviation of 2, and a query looks at the equivalent of some 20 of 400 positions.
-//! - **v, gate, up**: gain 1. With unit inputs, silu(gate)*up has an RMS of about 0.6, which the gain of `down` makes up for.
-//! - **The first layer** rewrites the token. Its attention adds little beside the embedding (`o`: 1.2 times the embedding's scale), so that the token itself counts, but its
-//!   feed-forward network adds an RMS of 12, far above the embedding. Without that, a tied head would raise the logit of the input token by up to 3*sqrt(`hidden`); so it
-//!   is raised by 9/13.4 = 0.7, a quarter of a standard deviation.
-//! - **The later layers** together add about a quarter of the first one's energy, however many there are: with s = 6/sqrt(layers - 1), each network adds an RMS of 0.8 s, and each attention
-//!   1.5 s before it averages over positions. A larger part makes deep models chaotic: rounding errors grow from layer to layer, and 8-bit weights would already choose other tokens.
-//!   Like this the effect of a quantization hardly depends on depth.
+//! - **Embedding and head**: 3/sqrt(`hidden`), which gives logits with a standard deviation of 3, since the final state
+//!   has an RMS of 1. Rows that no token of the tokenizer uses, and those of the special tokens, have a quarter of it:
+//!   they cannot win against thousands of full ones, so that generated ids can be read and no end comes by chance.
+//! - **q, k**: gain sqrt(2) each, so that scores (q.k/sqrt(head_dim)) have a standard deviation of 2, and a query
+//!   looks at the equivalent of some 20 of 400 positions.
+//! - **v, gate, up**: gain 1. With unit inputs, silu(gate)*up has an RMS of about 0.6, which the gain of `down` makes
+//!   up for.
+//! - **The first layer** rewrites the token. Its attention adds little beside the embedding (`o`: 1.2 times the
+//!   embedding's scale), so that the token itself counts, but its feed-forward network adds an RMS of 12, far above
+//!   the embedding. Without that, a tied head would raise the logit of the input token by up to 3*sqrt(`hidden`); so
+//!   it is raised by 9/13.4 = 0.7, a quarter of a standard deviation.
+//! - **The later layers** together add about a quarter of the first one's energy, however many there are: with s =
+//!   6/sqrt(layers - 1), each network adds an RMS of 0.8 s, and each attention 1.5 s before it averages over
+//!   positions. A larger part makes deep models chaotic: rounding errors grow from layer to layer, and 8-bit weights
+//!   would already choose other tokens. Like this the effect of a quantization hardly depends on depth.
 //! - **Norms**: 1 with a standard deviation of 0.05.
 //!
-//! Seen with a float32 model in numpy, which read the files of tiny and 60M (seed 42): the logits' standard deviation is 3.0 over the tokenizer's tokens. Of 64 greedy continuations of 64 tokens each (random
-//! prompts), none of tiny and one of 60M ended in a constant token; on average 62 of the 64 were different. Weights rounded to float16 chose the same token in 400 of 400 places, 8-bit ones
-//! (blocks of 32) in 95 to 97%, 4-bit ones in 48%: random weights have no redundancy, so quantization costs them more than a trained model. Leaving out the RoPE scaling shows (KL divergence 0.4 and 0.05).
+//! Seen with a float32 model in numpy, which read the files of tiny and 60M (seed 42): the logits' standard deviation
+//! is 3.0 over the tokenizer's tokens. Of 64 greedy continuations of 64 tokens each (random prompts), none of tiny
+//! and one of 60M ended in a constant token; on average 61 to 62 of the 64 were different. Weights rounded to float16 chose
+//! the same token in 400 of 400 places, 8-bit ones (blocks of 32) in 95 to 97%, 4-bit ones in 48%: random weights
+//! have no redundancy, so quantization costs them more than a trained model. Leaving out the RoPE scaling shows (KL
+//! divergence 0.4 and 0.05).
 
 use super::geometry::{Geometry, Role, Tensor};
 
@@ -121,7 +130,8 @@ fn name_hash(name: &str) -> u64 {
     name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// The sum of the four 16-bit parts of `bits`, less its mean: near enough to normal, and never beyond 3.5 standard deviations.
+/// The sum of the four 16-bit parts of `bits`, less its mean: near enough to normal, and never beyond 3.5 standard
+/// deviations.
 fn sum_of_four(bits: u64) -> i32 {
     const EVEN: u64 = 0x0000_FFFF_0000_FFFF;
     let pairs = (bits & EVEN).wrapping_add((bits >> 16) & EVEN);

@@ -1,0 +1,70 @@
+//! How busy the GPUs are, before anything is measured on them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Percent of a GPU's time that is in use already, by the GPU's name, where the system tells.
+pub fn gpu_load(root: &Path) -> Vec<(String, u32)> {
+    let mut found = amd(root);
+    if root == Path::new("/") {
+        found.extend(nvidia());
+    }
+    found
+}
+
+/// amdgpu publishes its load as a file (kernel documentation, "GPU/Thermal Controls and Monitoring").
+fn amd(root: &Path) -> Vec<(String, u32)> {
+    let mut cards: Vec<_> = fs::read_dir(root.join("sys/class/drm")).into_iter().flatten().flatten().collect();
+    cards.sort_by_key(|card| card.file_name());
+    let load =
+        |card: &fs::DirEntry| fs::read_to_string(card.path().join("device/gpu_busy_percent")).ok()?.trim().parse().ok();
+    // card0-HDMI-A-1 and the like are connectors.
+    let is_card = |name: &str| name.strip_prefix("card").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    cards
+        .iter()
+        .map(|card| (card.file_name().to_string_lossy().into_owned(), card))
+        .filter(|(name, _)| is_card(name))
+        .filter_map(|(name, card)| Some((name, load(card)?)))
+        .collect()
+}
+
+/// NVIDIA's driver tells through its own program, which comes with it.
+fn nvidia() -> Vec<(String, u32)> {
+    let query = ["--query-gpu=name,utilization.gpu", "--format=csv,noheader,nounits"];
+    let Ok(ran) = Command::new("nvidia-smi").args(query).output() else { return Vec::new() };
+    parse_nvidia(&String::from_utf8_lossy(&ran.stdout))
+}
+
+fn parse_nvidia(text: &str) -> Vec<(String, u32)> {
+    text.lines()
+        .filter_map(|line| {
+            let (name, load) = line.rsplit_once(',')?;
+            Some((name.trim().to_owned(), load.trim().parse().ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_card_is_read_and_its_connectors_are_not() {
+        let root = std::env::temp_dir().join(format!("tokometer-gpu-{}", std::process::id()));
+        for (path, text) in [("card1/device/gpu_busy_percent", "87\n"), ("card1-DP-1/device/gpu_busy_percent", "87\n")]
+        {
+            let path = root.join("sys/class/drm").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        assert_eq!(gpu_load(&root), [("card1".to_owned(), 87)]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_nvidia_prints_is_read() {
+        let text = "NVIDIA H100 80GB HBM3, 12\nNVIDIA A2, [N/A]\n";
+        assert_eq!(parse_nvidia(text), [("NVIDIA H100 80GB HBM3".to_owned(), 12)]);
+    }
+}

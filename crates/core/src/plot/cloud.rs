@@ -1,0 +1,139 @@
+//! Labelled points with whiskers in a plane; the points of a series are joined by a thin line.
+
+use super::canvas::{Area, Canvas, Stroke};
+use super::frame::{Axis, Frame, title, title_height};
+use super::sheet::Panel;
+use super::style::{Align, INK, SMALL, Type, look};
+use super::text;
+
+/// Height for the numbers and the name of the horizontal axis, units.
+const BELOW: f64 = 42.0;
+/// Least height of the plot area, units.
+const LEAST: f64 = 230.0;
+
+/// A point.
+pub(super) struct Dot {
+    /// Slot of the look.
+    pub slot: usize,
+    /// Place on the horizontal axis.
+    pub x: f64,
+    /// Place on the vertical axis.
+    pub y: f64,
+    /// Interval of `y`.
+    pub ci: Option<(f64, f64)>,
+    /// What stands beside it.
+    pub label: String,
+}
+
+/// A panel of points.
+pub(super) struct Cloud {
+    /// Lines over the panel.
+    pub title: Vec<String>,
+    /// Name of the horizontal axis with its unit.
+    pub x: String,
+    /// Name of the vertical axis with its unit.
+    pub y: String,
+    /// The points.
+    pub dots: Vec<Dot>,
+}
+
+impl Cloud {
+    /// Joins the points of each series in the order of `x`.
+    fn join(&self, canvas: &mut Canvas, frame: &Frame) {
+        let mut slots: Vec<usize> = self.dots.iter().map(|dot| dot.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            let mut own: Vec<&Dot> = self.dots.iter().filter(|dot| dot.slot == slot).collect();
+            own.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
+            if own.len() > 1 {
+                let points = own.iter().map(|dot| (frame.x(dot.x), frame.y(dot.y))).collect();
+                canvas.polyline(points, Stroke::new(look(slot).color, 1.2));
+            }
+        }
+    }
+}
+
+impl Panel for Cloud {
+    fn height(&self, _: f64) -> f64 {
+        title_height(&self.title) + 12.0 + LEAST + BELOW
+    }
+
+    fn draw(&self, canvas: &mut Canvas, area: Area) {
+        let top = title(canvas, area, &self.title) + 12.0;
+        let tall = area.height - top - BELOW;
+        let highest = self.dots.iter().map(|dot| dot.ci.map_or(dot.y, |(_, high)| high.max(dot.y))).fold(0.0, f64::max);
+        let farthest = self.dots.iter().map(|dot| dot.x).fold(0.0, f64::max);
+        let vertical = Axis::from_zero(highest, tall, 26.0, 42.0);
+        let left = vertical.tick_width() + 28.0;
+        let plot = Area { x: area.x + left, y: area.y + top, width: area.width - left - 10.0, height: tall };
+        let frame = Frame::draw(canvas, plot, Axis::from_zero(farthest, plot.width, 40.0, 64.0), vertical);
+        frame.label_x(canvas, &self.x);
+        frame.label_y(canvas, &self.y, vertical.tick_width() + 16.0);
+        self.join(canvas, &frame);
+        let mut taken: Vec<Area> = Vec::new();
+        for dot in &self.dots {
+            let (x, y) = (frame.x(dot.x), frame.y(dot.y));
+            if let Some((low, high)) = dot.ci {
+                canvas.whisker((x, frame.y(low)), (x, frame.y(high)), 4.0);
+            }
+            canvas.marker((x, y), 5.0, look(dot.slot), true);
+            taken.push(Area { x: x - 6.0, y: y - 6.0, width: 12.0, height: 12.0 });
+        }
+        for dot in &self.dots {
+            let label = text::shorten(&dot.label, SMALL.size, plot.width * 0.6);
+            let (at, style) = place((frame.x(dot.x), frame.y(dot.y)), &label, plot, &taken);
+            taken.push(bounds(at, &label, style));
+            canvas.text(at, &label, style);
+        }
+    }
+}
+
+/// The rectangle that a label covers.
+fn bounds((x, y): (f64, f64), label: &str, style: Type) -> Area {
+    let width = text::width(label, style.size);
+    let left = match style.align {
+        Align::Left => x,
+        Align::Centre => x - width / 2.0,
+        Align::Right => x - width,
+    };
+    let size = f64::from(style.size);
+    Area { x: left, y: y - size * 0.85, width, height: size * 1.1 }
+}
+
+/// The first place around a point where a label is inside the plot and covers nothing that is `taken`.
+fn place((x, y): (f64, f64), label: &str, plot: Area, taken: &[Area]) -> ((f64, f64), Type) {
+    let style = SMALL.in_color(INK);
+    let sides = [(10.0, style), (-10.0, style.right()), (0.0, style.centred())];
+    let heights = [4.0, -10.0, 18.0, -24.0, 32.0, -38.0, 46.0];
+    let mut spots =
+        heights.into_iter().flat_map(|dy| sides.into_iter().map(move |(dx, style)| ((x + dx, y + dy), style)));
+    let free = |spot: &((f64, f64), Type)| {
+        let own = bounds(spot.0, label, spot.1);
+        let inside = own.x >= plot.x && own.right() <= plot.right() + 8.0;
+        let inside = inside && own.y >= plot.y - 4.0 && own.bottom() <= plot.bottom();
+        inside && !taken.iter().any(|other| overlap(own, *other))
+    };
+    spots.find(free).unwrap_or(((x, y - 10.0), style.centred()))
+}
+
+fn overlap(a: Area, b: Area) -> bool {
+    a.x < b.right() && b.x < a.right() && a.y < b.bottom() && b.y < a.bottom()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_near_points_do_not_cover_each_other() {
+        let plot = Area { x: 0.0, y: 0.0, width: 400.0, height: 300.0 };
+        let mut taken: Vec<Area> = Vec::new();
+        for i in 0..6 {
+            let (at, style) = place((200.0 + f64::from(i), 150.0), "nf4 (Q4_K_M) 4.91 bpw", plot, &taken);
+            let own = bounds(at, "nf4 (Q4_K_M) 4.91 bpw", style);
+            assert!(!taken.iter().any(|other| overlap(own, *other)), "label {i}");
+            taken.push(own);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Decode speed of the same engine and quantization on each host and device.
+
+use super::chart::{Category, Chart, Entry, arrange};
+use super::grouped::{OF_THE_MEAN, bar_keys, bar_notes, measured};
+use super::marks::Mark;
+use super::roster::{Roster, add};
+use super::sheet::{Page, Sheet};
+use super::{RUN, labels};
+use crate::analyze::{Analysis, Group};
+
+pub(super) const TITLE: &str = "Decode speed by host and device";
+
+/// One panel per model and workload; hosts and devices stand side by side and are never averaged.
+pub(super) fn build(analysis: &Analysis) -> Sheet {
+    let groups = &analysis.groups;
+    let roster = Roster::new(groups);
+    let places = places(groups);
+    let mut panels: Vec<Vec<usize>> = Vec::new();
+    for case in (0..groups.len()).filter(|case| groups[*case].decode.is_some() || labels::failed(&groups[*case])) {
+        let work = |case: usize| {
+            let key = &groups[case].key;
+            (key.model.as_str(), key.prompt_tokens, key.gen_tokens, key.depth)
+        };
+        add(&mut panels, case, |other| work(case) == work(other));
+    }
+    let charts: Vec<Chart> = panels.iter().map(|cases| chart(&roster, &places, cases)).collect();
+    if !measured(&charts) {
+        return Page::nothing(TITLE, "no decode speed was measured", RUN, labels::failures(groups));
+    }
+    let subtitle = match places.as_slice() {
+        [only] => format!(
+            "Only {only} was measured. Copy the logs of other machines into benchmark_output and run `tokometer collate` \
+             to see them here."
+        ),
+        _ => "The same engine and quantization side by side on each host and device.".to_owned(),
+    };
+    let mut page = Page::new(TITLE, subtitle);
+    let mut sections = [charts];
+    page.columns(arrange(&mut sections));
+    page.keys(bar_keys(places.into_iter().enumerate().collect(), OF_THE_MEAN, &sections));
+    bar_notes(&mut page, &sections);
+    let [charts] = sections;
+    page.section(charts);
+    page.finish()
+}
+
+/// Hosts with their devices; colours are theirs in this plot.
+fn places(groups: &[Group]) -> Vec<String> {
+    let mut places: Vec<String> = Vec::new();
+    for group in groups {
+        let place = labels::short_place(group);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn chart(roster: &Roster<'_>, places: &[String], cases: &[usize]) -> Chart {
+    let groups = roster.groups;
+    let mut sets: Vec<Vec<usize>> = Vec::new();
+    for case in cases.iter().copied() {
+        add(&mut sets, case, |other| {
+            roster.slot(case) == roster.slot(other) && groups[case].quantize_label() == groups[other].quantize_label()
+        });
+    }
+    let entry = |case: usize| {
+        let group = &groups[case];
+        let place = labels::short_place(group);
+        let mark = group.decode.as_ref().map_or(Mark::Failed, Mark::bar);
+        let slot = places.iter().position(|known| *known == place).unwrap_or(0);
+        Entry { slot, mark, parts: vec![group.key.host.clone(), group.key.device.clone()], column: String::new() }
+    };
+    let categories = sets.into_iter().map(|cases| {
+        let first = &groups[cases[0]];
+        let name = format!("{} {}", roster.name(cases[0]), first.quantize_label());
+        // The native name is in the name already; bits and bytes follow it, unless hosts differ in them.
+        let weights = |case: usize| {
+            let group = &groups[case];
+            let native = group.key.native_quantize.as_deref();
+            labels::weights(group).into_iter().filter(|part| Some(part.as_str()) != native).collect::<Vec<_>>()
+        };
+        let shared = cases.iter().all(|case| weights(*case) == weights(cases[0]));
+        let entries: Vec<Entry> = cases
+            .iter()
+            .map(|case| {
+                let mut entry = entry(*case);
+                if !shared {
+                    entry.parts.extend(weights(*case));
+                }
+                entry
+            })
+            .collect();
+        Category { name, parts: if shared { weights(cases[0]) } else { Vec::new() }, entries }
+    });
+    let axis = "Decode speed (tokens/s)";
+    let title = vec![labels::work(&groups[cases[0]])];
+    Chart::new(title, axis, categories.collect())
+}

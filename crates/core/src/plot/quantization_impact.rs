@@ -1,0 +1,90 @@
+//! What a quantization buys: decode speed against the size of the weights.
+
+use super::cloud::{Cloud, Dot};
+use super::roster::{Roster, facets};
+use super::sheet::{Key, Page, Sheet};
+use super::{RUN_BOTH, labels};
+use crate::analyze::{Analysis, Group};
+
+pub(super) const TITLE: &str = "Decode speed against the size of the weights";
+
+/// What the horizontal axis measures.
+#[derive(Clone, Copy, PartialEq)]
+enum Size {
+    Bytes,
+    Bits,
+}
+
+impl Size {
+    fn of(self, group: &Group) -> Option<f64> {
+        match self {
+            Size::Bytes => group.key.weights_bytes.map(|bytes| bytes as f64),
+            Size::Bits => group.key.bits_per_weight,
+        }
+    }
+}
+
+/// One panel per facet; a point per case.
+pub(super) fn build(analysis: &Analysis) -> Sheet {
+    let groups = &analysis.groups;
+    let roster = Roster::new(groups);
+    let clouds: Vec<Cloud> = facets(groups).iter().filter_map(|cases| cloud(&roster, cases)).collect();
+    if clouds.is_empty() {
+        let what = "no case has both a decode speed and a known size of its weights";
+        return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
+    }
+    let mut page = Page::new(TITLE, "Higher is faster, further left is smaller. Mean and 95% interval of each case.");
+    let shown = (0..groups.len()).filter(|case| size(&groups[*case]).is_some() && groups[*case].decode.is_some());
+    page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
+    if clouds.iter().flat_map(|cloud| &cloud.dots).any(|dot| dot.ci.is_some()) {
+        page.keys([Key::Interval("95% interval of the mean")]);
+    }
+    let unknown = groups.iter().filter(|group| group.decode.is_some() && size(group).is_none()).count();
+    if unknown > 0 {
+        page.note(format!("{unknown} measured case(s) are not shown: their logs do not tell the size of the weights."));
+    }
+    if let Some(failures) = labels::failures(groups) {
+        page.note(format!("{failures}."));
+    }
+    page.note("bpw: bits per weight as stored. What the bits cost in quality is not in this figure.");
+    page.columns(if clouds.len() > 1 { 2 } else { 1 });
+    page.section(clouds);
+    page.finish()
+}
+
+/// Whether anything tells the size of a case's weights.
+fn size(group: &Group) -> Option<f64> {
+    Size::Bytes.of(group).or(Size::Bits.of(group))
+}
+
+fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Option<Cloud> {
+    let groups = roster.groups;
+    let measured: Vec<usize> =
+        cases.iter().copied().filter(|case| groups[*case].decode.is_some() && size(&groups[*case]).is_some()).collect();
+    let first = *measured.first()?;
+    // Bytes are what a step reads; bits stand in where they are better known.
+    let known = |size: Size| measured.iter().filter(|case| size.of(&groups[**case]).is_some()).count();
+    let axis = if known(Size::Bytes) >= known(Size::Bits) { Size::Bytes } else { Size::Bits };
+    let largest = measured.iter().filter_map(|case| axis.of(&groups[*case])).fold(0.0, f64::max);
+    let (unit, name) = match axis {
+        Size::Bits => (1.0, "Bits per weight as stored"),
+        Size::Bytes if largest < 5e8 => (1e6, "Weights as stored (MB)"),
+        Size::Bytes => (1e9, "Weights as stored (GB)"),
+    };
+    let dots = measured.iter().filter_map(|case| {
+        let group = &groups[*case];
+        let decode = group.decode.as_ref()?;
+        let more = match axis {
+            Size::Bytes => group.key.bits_per_weight.map(|bits| format!(" {bits:.2} bpw")),
+            Size::Bits => group.key.weights_bytes.map(|bytes| format!(" {}", labels::bytes(bytes))),
+        };
+        let label = format!("{}{}", group.quantize_label(), more.unwrap_or_default());
+        Some(Dot { slot: roster.slot(*case), x: axis.of(group)? / unit, y: decode.mean, ci: decode.ci, label })
+    });
+    Some(Cloud {
+        title: labels::facet_title(&groups[first]),
+        x: name.to_owned(),
+        y: "Decode speed (tokens/s)".to_owned(),
+        dots: dots.collect(),
+    })
+}

@@ -1,0 +1,106 @@
+//! All cases at a glance: speed, latency, load time and memory, a row per case.
+
+use super::roster::{Roster, facets};
+use super::sheet::{Key, Page, Sheet};
+use super::table::{Cell, Measure, Row, Table};
+use super::{RUN, labels};
+use crate::analyze::{Analysis, Estimate, Group};
+
+pub(super) const TITLE: &str = "Summary of all cases";
+
+/// More rows would make a sheet that nobody can read.
+const MOST_CASES: usize = 60;
+
+/// A measure: its name with the unit, and the cell of a case.
+type Column = (&'static str, fn(&Group) -> Option<Cell>);
+
+/// The measures, in rows of three.
+const COLUMNS: [[Column; 3]; 2] = [
+    [
+        ("Decode (tokens/s)", |group| cell(group.decode.as_ref(), 1.0)),
+        ("Prefill (tokens/s)", |group| cell(group.prefill.as_ref(), 1.0)),
+        ("Time to first token (ms)", |group| cell(group.ttft.as_ref(), 1.0)),
+    ],
+    [
+        ("Time per output token (ms)", |group| cell(group.tpot.as_ref(), 1.0)),
+        ("Load time (s)", |group| cell(group.load.as_ref(), 1e-3)),
+        ("Peak memory (GB)", memory),
+    ],
+];
+
+fn cell(estimate: Option<&Estimate>, unit: f64) -> Option<Cell> {
+    let estimate = estimate?;
+    let ci = estimate.ci.map(|(low, high)| (low * unit, high * unit));
+    Some(Cell { value: estimate.mean * unit, ci, other: None })
+}
+
+/// Highest resident memory of the process; beside it that of the device, where it was measured.
+fn memory(group: &Group) -> Option<Cell> {
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    let device = group.peak_device_bytes.filter(|bytes| *bytes > 0).map(gigabytes);
+    let process = group.peak_rss_bytes.or(group.peak_anon_bytes).map(gigabytes);
+    Some(Cell { value: process.or(device)?, ci: None, other: process.and(device) })
+}
+
+/// Two tables of three measures over the same rows.
+pub(super) fn build(analysis: &Analysis) -> Sheet {
+    let groups = &analysis.groups;
+    let roster = Roster::new(groups);
+    if groups.iter().all(|group| group.repetitions.is_empty()) {
+        return Page::nothing(TITLE, "nothing was measured", RUN, labels::failures(groups));
+    }
+    let (rows, cases) = rows(&roster);
+    let mut page = Page::new(
+        TITLE,
+        "Mean over repetitions (load: over launches) with its 95% interval; peak memory: the highest of all launches.",
+    );
+    let shown = cases.iter().copied().flatten();
+    page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
+    let mut tables = Vec::new();
+    let (mut intervals, mut devices) = (false, false);
+    for columns in COLUMNS {
+        let measures = columns.map(|(name, cell)| {
+            let cells: Vec<Option<Cell>> = cases.iter().map(|case| cell(&groups[(*case)?])).collect();
+            intervals |= cells.iter().flatten().any(|cell| cell.ci.is_some());
+            devices |= cells.iter().flatten().any(|cell| cell.other.is_some());
+            Measure { name, cells }
+        });
+        tables.push(Table { rows: rows.clone(), measures: measures.into() });
+    }
+    page.keys(intervals.then_some(Key::Interval("95% interval of the mean")));
+    page.keys(devices.then_some(Key::Hollow("peak memory of the device")));
+    let left_out = groups.len() - cases.iter().flatten().count();
+    if left_out > 0 {
+        page.note(format!("{left_out} further case(s) are left out; the CSV files hold all of them."));
+    }
+    page.note("bpw: bits per weight as stored. Memory: resident memory of the engine's process, mapped model files included. 1 GB = 10^9 bytes.");
+    for table in tables {
+        page.section(vec![table]);
+    }
+    page.finish()
+}
+
+/// The rows, and the case that each stands for; a facet begins with a heading.
+fn rows(roster: &Roster<'_>) -> (Vec<Row>, Vec<Option<usize>>) {
+    let groups = roster.groups;
+    let (mut rows, mut cases) = (Vec::new(), Vec::new());
+    let mut left = MOST_CASES;
+    for facet in facets(groups) {
+        let facet = &facet[..facet.len().min(left)];
+        left -= facet.len();
+        let Some(first) = facet.iter().copied().find(|case| !labels::failed(&groups[*case])).or(facet.first().copied())
+        else {
+            break;
+        };
+        rows.push(Row::Heading(labels::facet_title(&groups[first]).join(" · ")));
+        cases.push(None);
+        for case in facet.iter().copied() {
+            let group = &groups[case];
+            let bits = group.key.bits_per_weight.map(|bits| format!(" {bits:.2} bpw")).unwrap_or_default();
+            let name = format!("{} {}{bits}", roster.name(case), group.quantize_label());
+            rows.push(Row::Case { slot: roster.slot(case), name, failed: labels::failed(group) });
+            cases.push(Some(case));
+        }
+    }
+    (rows, cases)
+}
