@@ -63,7 +63,7 @@ fn draw(folder: &Path, series: &[Series]) -> Result<(), Box<dyn Error>> {
 
 /// A number around 0 with the standard deviation 1 (sum of twelve uniform ones).
 fn normal(random: &mut Random) -> f64 {
-    (0..12).map(|_| (random.next() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
+    (0..12).map(|_| (random.bits() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
 }
 
 /// Three launches of five repetitions: launches differ by 2%, repetitions by 1%, steps by 3% with a few slow ones.

@@ -1,7 +1,5 @@
 """Reads the parameters of a call, and says exactly what is wrong with them."""
 
-from typing import Optional
-
 from .failure import Failed
 
 _U32 = 2**32
@@ -27,7 +25,7 @@ class Params:
             raise self._wrong(name, "a string")
         return value
 
-    def optional_text(self, name: str) -> Optional[str]:
+    def optional_text(self, name: str) -> str | None:
         """A string, or None where it is absent."""
         return None if self._get(name) is None else self.text(name)
 
@@ -39,11 +37,11 @@ class Params:
             raise self._wrong(name, f"a whole number from {least}")
         return value
 
-    def optional_count(self, name: str, least: int = 0) -> Optional[int]:
+    def optional_count(self, name: str, least: int = 0) -> int | None:
         """A number, or None where it is absent."""
         return None if self._get(name) is None else self.count(name, least)
 
-    def flag(self, name: str) -> Optional[bool]:
+    def flag(self, name: str) -> bool | None:
         """True, false, or None where it is absent."""
         value = self._get(name)
         if value is not None and not isinstance(value, bool):

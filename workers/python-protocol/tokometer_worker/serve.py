@@ -3,7 +3,7 @@
 import json
 import sys
 import traceback
-from typing import Callable, Optional
+from collections.abc import Callable
 
 from .failure import Failed, describe
 from .params import Params
@@ -17,7 +17,7 @@ class Replies:
         self._wire = wire
         self._number = number
 
-    def progress(self, stage: str, done: int = 0, total: Optional[int] = None) -> None:
+    def progress(self, stage: str, done: int = 0, total: int | None = None) -> None:
         """Says how far the work has come: `stage` in a few words, `done` of `total` units."""
         body = {"stage": stage, "done": done}
         if total is not None:

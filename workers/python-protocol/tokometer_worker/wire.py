@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from typing import Iterator, Optional, TextIO
+from collections.abc import Iterator
+from typing import TextIO
 
 #: The version of the protocol that this package speaks; the harness must speak the same.
 VERSION = 1
@@ -49,7 +50,7 @@ class Wire:
         self._replies.flush()
 
 
-def read_id(call: object) -> Optional[int]:
+def read_id(call: object) -> int | None:
     """The number of a call, if it has one that can be repeated in a reply."""
     number = call.get("id") if isinstance(call, dict) else None
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**64:

@@ -65,7 +65,8 @@ def write_folder(folder, config, weights, kind="F32", shards=1):
         header, data = {"__metadata__": {"format": "pt"}}, b""
         for name in names[shard::shards]:
             raw, kept[name] = stored(weights[name], kind)
-            header[name] = {"dtype": kind, "shape": list(weights[name].shape), "data_offsets": [len(data), len(data) + len(raw)]}
+            ends = [len(data), len(data) + len(raw)]
+            header[name] = {"dtype": kind, "shape": list(weights[name].shape), "data_offsets": ends}
             data += raw
         file = "model.safetensors" if shards == 1 else f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         head = json.dumps(header).encode()

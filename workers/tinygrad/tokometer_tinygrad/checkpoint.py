@@ -41,9 +41,8 @@ class Checkpoint:
     @property
     def parameters(self) -> int:
         """Number of parameters that the network uses; a tied head counts once."""
-        tied = "lm_head.weight" if self.config.tied else None
-        skipped = (tied, "rope_freqs.weight")
-        return sum(entry.count for name, entry in self.entries.items() if name not in skipped)
+        skipped = ("rope_freqs.weight", "rotary_emb.inv_freq", *(["lm_head.weight"] if self.config.tied else []))
+        return sum(entry.count for name, entry in self.entries.items() if not name.endswith(skipped))
 
     @property
     def kinds(self) -> list:

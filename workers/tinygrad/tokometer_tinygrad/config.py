@@ -111,4 +111,4 @@ def _gguf_rope(kind: str, metadata: dict) -> Rope:
         return Rope(base)
     if scaling == "linear":
         return Rope(base, "linear", float(metadata.get(f"{kind}.rope.scaling.factor", 1.0)))
-    raise Failed("unsupported", f"RoPE scaling {scaling!r} in a GGUF file: this worker knows linear and factors of frequencies")
+    raise Failed("unsupported", f"RoPE scaling {scaling!r} in a GGUF file: this worker knows linear, and llama3's factors")

@@ -41,7 +41,7 @@ def tinygrad_version() -> str:
         return metadata.version("tinygrad")
     except metadata.PackageNotFoundError:
         raise Failed("unsupported", "tinygrad is not installed in this worker's environment: "
-                     "`pip install --require-hashes -r workers/tinygrad/requirements.txt`") from None
+                     "`pip install --no-deps --require-hashes -r workers/tinygrad/requirements.txt`") from None
 
 
 def compiler() -> Compiler | None:
@@ -132,7 +132,7 @@ def prepare(settings: Settings, clang: Compiler | None) -> None:
     os.environ["CPU_COUNT"] = os.environ["NUM_CPU_THREADS"] = str(settings.threads)
     os.environ["PARALLEL"] = "0"  # a pool of compiling processes would outlive this one
     if settings.beam:
-        os.environ["BEAM"] = str(settings.beam)
+        os.environ["JITBEAM"] = str(settings.beam)  # for recorded functions only, not while loading
     wanted = {
         "CACHEDB": str(cache_file(settings, clang)),
         "ALIGNED": "0",  # vectors of 64 bytes may lie at any float

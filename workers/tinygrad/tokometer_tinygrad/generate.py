@@ -2,8 +2,8 @@
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 from tinygrad.helpers import GlobalCounters
 
@@ -42,7 +42,7 @@ def generate(compiled: Compiled, context: list, prompt: list, forced: list, coun
 
 def _timed(compiled: Compiled, at: int, prompt: list, forced: list, count: int, on_token, result: Generation) -> None:
     clock = time.perf_counter_ns
-    begin = clock()
+    begin, token = clock(), 0
     for i in range(count):
         GlobalCounters.reset()
         if i == 0:

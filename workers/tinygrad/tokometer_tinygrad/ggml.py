@@ -7,7 +7,6 @@ to float16 by tinygrad's own reader.
 from tinygrad import Tensor, dtypes
 
 from . import formats
-from .formats import Format
 
 
 def unpack(kind: str, blocks: Tensor, rows: int) -> tuple:

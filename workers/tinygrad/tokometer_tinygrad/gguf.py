@@ -116,7 +116,8 @@ def _entry(reader: _Reader, start: int, name: str, shape: tuple, number: int, of
                      + ", ".join(kind for kind, _, _ in TYPES.values()))
     kind, elements, block = TYPES[number]
     if shape and shape[-1] % elements:
-        raise Failed("model", f"{reader.path}: a row of tensor {name} has {shape[-1]} elements, {kind} needs a multiple of {elements}")
+        raise Failed("model", f"{reader.path}: a row of tensor {name} has {shape[-1]} elements, "
+                     f"{kind} needs a multiple of {elements}")
     nbytes = math.prod(shape) // elements * block
     if start + offset + nbytes > len(reader.data):
         raise Failed("model", f"{reader.path}: tensor {name} lies outside of the file, which may have been cut")

@@ -1,8 +1,8 @@
 """Vector lanes of the host's CPU, and the few nodes with which kernels use them.
 
 tinygrad's own loads on a CPU are at most four floats wide and one byte narrow. The nodes made here load, convert and
-look up a whole vector at once, written as Clang's portable vector types, so that no instruction set is named. All the
-rest of a kernel is ordinary tinygrad; Clang joins the lanes again.
+look up a whole vector at once, written as Clang's portable vector types, so that no instruction set is named. Loops,
+indices, threads, compilation and scheduling stay tinygrad's.
 """
 
 import functools
@@ -195,7 +195,8 @@ class Table:
         lanes, dtype = self._lanes, dtypes.float.vec(self._lanes)
 
         def permute(table: UOp, at: UOp) -> UOp:
-            return custom(dtype, f"(float{lanes}){{{{" + ",".join(f"{{0}}[{{1}}[{i}]]" for i in range(lanes)) + "}}", table, at)
+            entries = ",".join(f"{{0}}[{{1}}[{i}]]" for i in range(lanes))
+            return custom(dtype, f"(float{lanes}){{{{{entries}}}}}", table, at)
 
         if len(self._halves) == 1:
             return permute(self._halves[0], index)

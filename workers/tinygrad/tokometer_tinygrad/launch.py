@@ -1,6 +1,6 @@
 """Runs a kernel of ours among tinygrad's: binds tensors to its parameters and keeps the order of writes."""
 
-from typing import Callable
+from collections.abc import Callable
 
 from tinygrad import Tensor, UOp
 from tinygrad.uop.ops import Ops

@@ -3,15 +3,14 @@
 Matrices that read the same input and have the same form become one: q, k and v; gate and up.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from tinygrad import Tensor, dtypes
 from tokometer_worker import Failed
 
 from . import formats, ggml, gguf, quantize
 from .checkpoint import Checkpoint
-from .formats import Format
 from .packed import Packed, Piece, pack
 from .safetensors import Entry
 
@@ -125,7 +124,8 @@ class Loader:
     def _take(self, name: str, shape: tuple) -> Entry:
         entry = self.checkpoint.entry(name)
         if tuple(entry.shape) != shape:
-            raise Failed("model", f"{entry.path}: tensor {name} is {list(entry.shape)}, the configuration says {list(shape)}")
+            raise Failed("model", f"{entry.path}: tensor {name} is {list(entry.shape)}, "
+                         f"the configuration says {list(shape)}")
         self._left.discard(name)
         return entry
 

@@ -13,7 +13,6 @@ from tinygrad.uop.ops import AxisType, KernelInfo
 from . import lanes as vec
 from .packed import Packed
 
-
 #: Multiplications for which it pays to wake another thread, which takes some tens of microseconds.
 WORTH_A_THREAD = 1 << 19
 

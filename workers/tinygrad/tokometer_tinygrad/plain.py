@@ -4,8 +4,6 @@ from tinygrad import Tensor, UOp, dtypes
 
 from .packed import Packed
 
-NAME = "stock"
-
 
 class Plain:
     """Row-major matrices, and expressions that tinygrad's scheduler fuses as it likes.

@@ -38,6 +38,8 @@ class Session:
         math.positions = -(-(request["ctx_tokens"] + self.chunk) // math.granule()) * math.granule()
         self.model = Model(checkpoint, weights, math, device)
         Device[device].synchronize()
+        if hasattr(Device[device].allocator, "free_cache"):
+            Device[device].allocator.free_cache()  # what loading needed for a moment goes back to the system
         self.weights_ns = time.monotonic_ns() - before
         self.load_ns = time.monotonic_ns() - started_ns
         self._compile(replies)
@@ -91,11 +93,11 @@ class Session:
             "weights_bytes": total, "weights_read_bytes": read, "n_params": self.checkpoint.parameters,
             "kv_bytes": self.model.cache_bytes, "kv_bytes_per_token": self.model.cache_bytes // positions,
             "kv_type": {"float32": "f32", "float16": "f16"}[self.kv_type], "ctx_tokens": self.request["ctx_tokens"],
-            "threads": max(threads.values()), "batch": self.chunk, "ubatch": self.chunk, "flash_attn": False,
+            "batch": self.chunk, "ubatch": self.chunk, "flash_attn": False,
             "vocab_size": config.vocab, "details": details,
         }
         if device.split(":")[0] == "CPU":
-            answer["device_description"] = processor()
+            answer |= {"device_description": processor(), "threads": max(threads.values())}
         if config.bos is not None:
             answer["bos"] = config.bos
         return answer

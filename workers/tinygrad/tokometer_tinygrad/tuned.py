@@ -12,8 +12,6 @@ from .launch import launch
 from .matmul import lanes_per_block, matmul, table_of
 from .packed import Packed
 
-NAME = "tokometer"
-
 
 class Tuned:
     """Packed rows in blocks of lanes, fused dequantization, attention that stops at the last position."""

@@ -127,7 +127,7 @@ class Worker:
     def _tokenizer(self):
         session = self._loaded()
         if session.tokenizer is None:
-            raise Failed("unsupported", f"{session.checkpoint.path} has no tokenizer.json: this worker knows token ids only")
+            raise Failed("unsupported", f"{session.checkpoint.path} has no tokenizer.json: token ids only")
         return session.tokenizer
 
     @staticmethod

@@ -172,7 +172,7 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
         ("against", Align::Left),
         ("ratio", Align::Right),
         ("95% interval", Align::Right),
-        ("", Align::Left),
+        ("verdict", Align::Left),
     ]);
     for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
         let group = &analysis.groups[comparison.group];

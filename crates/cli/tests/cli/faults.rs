@@ -132,7 +132,7 @@ fn a_killed_harness_loses_nothing_that_was_measured() {
         dir.ok(&["collate"]);
         let rows = dir.rows();
         assert_eq!(
-            rows.iter().filter(|row| row["status"] == "interrupted" && row["step"] != "").count(),
+            rows.iter().filter(|row| row["status"] == "interrupted" && !row["step"].is_empty()).count(),
             repetitions * 4
         );
     }

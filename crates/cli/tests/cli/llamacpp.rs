@@ -35,11 +35,13 @@ fn four_quantizations_from_nothing_to_the_pdf() {
             && bits("default") > bits("nf4")
             && bits("nf4") > 4.0
     );
-    assert!(rows.iter().all(|row| row["threads"] != "" && row["peak_rss_bytes"] != "" && row["status"] == "ok"));
+    assert!(
+        rows.iter().all(|row| !row["threads"].is_empty() && !row["peak_rss_bytes"].is_empty() && row["status"] == "ok")
+    );
     assert!(
         rows.iter()
             .filter(|row| row["phase"] == "decode")
-            .all(|row| row["memory_throughput_gb_s"] != "" && row["throughput_source"] == "model")
+            .all(|row| !row["memory_throughput_gb_s"].is_empty() && row["throughput_source"] == "model")
     );
     // Interrupted preparations leave nothing behind, finished ones no half-made folders.
     assert!(names(&dir.path("models")).iter().all(|name| !name.starts_with(".partial")));

@@ -26,7 +26,7 @@ pub(super) fn empty() -> Analysis {
 fn series(host: &str, case: Case<'_>, launches: u32) -> Vec<Series> {
     let (engine, label, native, bits, bytes, step_ms) = case;
     let mut random = Random::named(7, &format!("{host} {engine} {label}"));
-    let mut noise = move || 1.0 + 0.1 * (random.next() >> 11) as f64 / (1u64 << 53) as f64;
+    let mut noise = move || 1.0 + 0.1 * (random.bits() >> 11) as f64 / (1u64 << 53) as f64;
     let mut all = Vec::new();
     for launch in 1..=launches {
         for repetition in 1..=2 {

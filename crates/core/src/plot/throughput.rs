@@ -13,7 +13,7 @@ pub(super) const PARAM_TITLE: &str = "Parameter throughput in decode";
 /// All bytes that a decode step reads and writes / its time.
 pub(super) fn memory(analysis: &Analysis) -> Sheet {
     let shown = Shown {
-        axis: "Memory throughput (GB/s)",
+        axis: "Memory (GB/s)",
         figure: |group| group.memory.as_ref(),
         details: |group| group.key.throughput_source.map(|source| format!("by {source}")),
     };
@@ -27,7 +27,7 @@ pub(super) fn memory(analysis: &Analysis) -> Sheet {
 
 /// Bytes of the weights as stored / time of a decode step.
 pub(super) fn param(analysis: &Analysis) -> Sheet {
-    let shown = Shown { axis: "Parameter throughput (GB/s)", figure: |group| group.param.as_ref(), details: |_| None };
+    let shown = Shown { axis: "Parameters (GB/s)", figure: |group| group.param.as_ref(), details: |_| None };
     let subtitle = "Bytes of the weights as stored / time of a decode step. 1 GB = 10^9 bytes.";
     let notes = ["Every weight is counted once per step, whatever the engine keeps in caches or skips."];
     build(analysis, PARAM_TITLE, subtitle, &shown, "no log says how many bytes the weights have", &notes)

@@ -100,7 +100,7 @@ fn on_host(group: &Group) -> String {
 }
 
 /// The group in which a figure is highest.
-fn top<'a>(analysis: &'a Analysis, figure: fn(&Group) -> Option<f64>) -> Option<(&'a Group, f64)> {
+fn top(analysis: &Analysis, figure: fn(&Group) -> Option<f64>) -> Option<(&Group, f64)> {
     let values = analysis.groups.iter().filter_map(|group| Some((group, figure(group)?)));
     values.max_by(|a, b| a.1.total_cmp(&b.1))
 }

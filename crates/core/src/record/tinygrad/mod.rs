@@ -187,7 +187,8 @@ impl<'a> Reader<'a> {
     /// `key: value` lines, the first with a key that headers use, and how many they are.
     fn header(&self, at: usize) -> Option<(Header, usize)> {
         let known = header::pair(self.lines[at]).is_some_and(|(key, _)| header::is_known(key));
-        if !known && !(at == 0 && header::pair(self.lines[0]).is_some()) {
+        let first = at == 0 && header::pair(self.lines[0]).is_some();
+        if !known && !first {
             return None;
         }
         let mut header = Header::default();
