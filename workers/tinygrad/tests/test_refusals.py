@@ -109,6 +109,15 @@ class Refusals(unittest.TestCase):
         finally:
             client.close()
 
+    def test_a_variable_that_tinygrad_cannot_read_is_explained(self):
+        client = Client(self.path / "variable.txt", DEBUG="app:*")
+        try:
+            with self.assertRaises(Failure) as caught:
+                client("load", model=str(self.model), ctx_tokens=16)
+            self.assertIn("app:*", str(caught.exception))
+        finally:
+            client.close()
+
     def test_the_kernel_cache_is_ours_and_warms_the_next_start(self):
         cache = self.path / "cache"
         started = []

@@ -148,7 +148,11 @@ class Worker:
 
 def _new_session(checkpoint, request: dict, settings, started: int, replies: Replies):
     """The first import of tinygrad happens here."""
-    from .session import Session
+    try:
+        from .session import Session
+    except ValueError as error:
+        raise Failed("engine", f"tinygrad cannot be imported: {error}. It reads variables such as DEBUG, BEAM or TC from "
+                     "the environment and takes whole numbers only: unset the one that this value belongs to") from error
 
     return Session(checkpoint, request, settings, started, replies)
 

@@ -7,3 +7,4 @@ mod dir;
 mod faults;
 mod llamacpp;
 mod pipeline;
+mod tinygrad;

@@ -9,6 +9,7 @@ mod llamacpp;
 mod mock;
 mod output;
 mod process;
+mod tinygrad;
 
 pub use discover::{Discovery, Overrides, find_worker};
 pub use failure::{Failed, Kind};
@@ -61,7 +62,7 @@ pub enum Program {
 }
 
 /// All engines, in the order in which tables show them.
-pub const ENGINES: &[&Engine] = &[&llamacpp::ENGINE, &mock::ENGINE];
+pub const ENGINES: &[&Engine] = &[&llamacpp::ENGINE, &tinygrad::ENGINE, &mock::ENGINE];
 
 /// The engine of that name.
 ///

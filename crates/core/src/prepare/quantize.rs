@@ -83,7 +83,7 @@ fn converted(
             Some(script) => run_script(script, &source.path, &output, native, progress)?,
             None => {
                 let job =
-                    convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: Some(&source.name) };
+                    convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: source.name_hint.as_deref() };
                 convert::convert(&job, progress)?;
             }
         }

@@ -22,6 +22,8 @@ pub struct Source {
     pub is_gguf: bool,
     /// Name for people and folders.
     pub name: String,
+    /// The name to write into the model, where the folder's own name is none (a hash, say).
+    pub name_hint: Option<String>,
     /// Identity.
     pub info: SourceInfo,
     /// Token ids that prompts are drawn from.
@@ -53,6 +55,7 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
     Ok(Source {
         is_gguf,
         name: model.short_name(),
+        name_hint: (!matches!(model, ModelRef::Folder(_))).then(|| model.short_name()),
         info: SourceInfo { model: model.to_string(), revision, files },
         path,
         prompt_ids,
