@@ -45,7 +45,7 @@ pub enum Packages<'a> {
     /// By name and version.
     Listed(&'a [String]),
     /// A requirements file in which every package has its hashes.
-    Hashed(&'a Path),
+    Hashed(&'a [&'a Path]),
 }
 
 /// A private environment.
@@ -104,7 +104,11 @@ impl Environment {
         match packages {
             Packages::Listed([]) => Ok(()),
             Packages::Listed(list) => pip.args(*list).run(),
-            Packages::Hashed(file) => pip.args(["--require-hashes", "-r"]).arg(file).run(),
+            // Every package is listed: what a package would pull in beside them is not wanted.
+            Packages::Hashed(files) => {
+                let pip = pip.args(["--no-deps", "--require-hashes"]);
+                files.iter().fold(pip, |pip, file| pip.arg("-r").arg(file)).run()
+            }
         }
     }
 
@@ -113,8 +117,11 @@ impl Environment {
     fn stamp(&self, packages: &Packages) -> Result<String> {
         let list = match packages {
             Packages::Listed(list) => list.join("\n"),
-            Packages::Hashed(file) => {
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+            Packages::Hashed(files) => {
+                let read = |file: &&Path| {
+                    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+                };
+                files.iter().map(read).collect::<Result<Vec<_>>>()?.join("\n")
             }
         };
         Ok(format!("{}\n{list}\n", self.folder.display()))

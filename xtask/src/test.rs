@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::build::{self, SCOPE};
 use crate::paths;
-use crate::python::{self, Environment};
+use crate::python::{self, Environment, Packages};
 use crate::setup::{self, Engines};
 use crate::shell::{Cmd, on_path, say};
 use anyhow::{Result, bail};
@@ -91,7 +91,7 @@ fn cargo(env: &[(OsString, OsString)]) -> Cmd {
     }
 }
 
-/// The tests of a Python folder; skipped, with a word, where they or their environment are absent.
+/// The tests of a Python folder, if it has any.
 fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
     let shown = paths::short(folder);
     let tests = folder.join("tests");
@@ -103,12 +103,8 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
     }
     let program = match engine {
         None => python::require(&format!("testing {shown}"))?.program,
-        Some(name) => Environment::named(name).python(),
+        Some(name) => test_environment(folder, name)?.python(),
     };
-    if engine.is_some() && !program.is_file() {
-        say("test", format!("{shown} is left out: its Python environment is not set up"));
-        return Ok(Counts::default());
-    }
     say("test", format!("Python tests in {shown}"));
     let path = std::env::join_paths([folder, &paths::root().join("workers").join("python-protocol")])?;
     let text = Cmd::new(program)
@@ -119,6 +115,14 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
         .hint("The failing tests stand above.")
         .tee()?;
     Ok(python_counts(&text))
+}
+
+/// The engine's environment with what its tests need beside it.
+fn test_environment(folder: &Path, engine: &str) -> Result<Environment> {
+    let environment = Environment::named(&format!("{engine}-test"));
+    let files = [folder.join("requirements.txt"), folder.join("requirements-test.txt")];
+    environment.ensure(&Packages::Hashed(&[&files[0], &files[1]]))?;
+    Ok(environment)
 }
 
 /// Adds up the summaries of `cargo test` (`test result: ok. 3 passed; ...`) and nextest (`Summary [ 1.2s] 3 tests run: 3 passed, ...`).

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -45,8 +46,9 @@ def tinygrad_version() -> str:
 
 
 def compiler() -> Compiler | None:
-    """The Clang in use: `CC`, `clang`, or the newest `clang-N` on the PATH."""
-    names = [os.environ["CC"]] if os.environ.get("CC") else ["clang", *(f"clang-{n}" for n in range(30, 12, -1))]
+    """The Clang in use: `CC`, `clang` or the newest `clang-N` on the PATH, or one that the set-up put beside Python."""
+    beside = str(Path(sys.executable).with_name("clang"))
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["clang", *(f"clang-{n}" for n in range(30, 12, -1)), beside]
     for path in filter(None, map(shutil.which, names)):
         try:
             ran = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)

@@ -64,7 +64,7 @@ pub fn engines(wanted: Engines, system: bool) -> Result<Vec<&'static str>> {
 impl Engine {
     fn set_up(&self, requirements: &Path, system: bool) -> Result<()> {
         let environment = Environment::named(self.name);
-        environment.ensure(&Packages::Hashed(requirements))?;
+        environment.ensure(&Packages::Hashed(&[requirements]))?;
         match self.needs_clang {
             true => clang(&environment, system),
             false => Ok(()),

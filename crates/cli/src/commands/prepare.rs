@@ -96,7 +96,7 @@ fn show(session: &Session<'_>, ready: &[Ready], as_json: bool) -> Result<()> {
         ("native", Align::Left),
         ("GB", Align::Right),
         ("bits/weight", Align::Right),
-        ("", Align::Left),
+        ("state", Align::Left),
         ("path", Align::Left),
     ]);
     for ready in ready {

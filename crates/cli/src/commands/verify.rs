@@ -149,12 +149,12 @@ fn show(session: &Session<'_>, options: &Verify, agreements: &[Agreement]) -> Re
         agreements[0].reference, agreements[0].positions, options.tolerance
     ));
     let mut table = Table::new(&[
-        ("", Align::Left),
+        ("engine and quantization", Align::Left),
         ("mean |Δ log p|", Align::Right),
         ("max", Align::Right),
         ("same top-1", Align::Right),
         ("greedy equal", Align::Right),
-        ("", Align::Left),
+        ("verdict", Align::Left),
     ]);
     for agreement in agreements {
         table.row(vec![

@@ -82,8 +82,12 @@ fn converted(
         match request.converter {
             Some(script) => run_script(script, &source.path, &output, native, progress)?,
             None => {
-                let job =
-                    convert::Conversion { folder: &source.path, output: &output, dtype, name_hint: source.name_hint.as_deref() };
+                let job = convert::Conversion {
+                    folder: &source.path,
+                    output: &output,
+                    dtype,
+                    name_hint: source.name_hint.as_deref(),
+                };
                 convert::convert(&job, progress)?;
             }
         }
