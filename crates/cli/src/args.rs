@@ -25,7 +25,7 @@ Examples:
       Raw logs to CSV, CSV to a table.
 
 The five steps are prepare, run, collate, analyze and plot, present; `all` does them in turn.
-Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed, 4 a regression.";
+Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed.";
 
 /// Options of every command.
 #[derive(Debug, Clone, ClapArgs)]

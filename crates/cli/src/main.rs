@@ -3,8 +3,7 @@
 //! `args` says what can be typed, `settings` checks it and joins it with `tokometer.toml`, `commands` has one file for
 //! each command, `terminal` draws bars and tables.
 //!
-//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged,
-//! 4 a regression was found.
+//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged.
 
 mod args;
 mod commands;

@@ -11,6 +11,8 @@ pub fn generate(
     mut on_token: impl FnMut(&Model, u32, u32),
 ) -> Result<Generated> {
     let n = request.gen_tokens as usize;
+    // llama.cpp's CPU backend computes inside of the call: there is no moment of handing over.
+    let asynchronous = context.asynchronous;
     validate(context, request)?;
     let mut prompt = ids(&request.prompt);
     let mut before = ids(&request.context);
@@ -24,14 +26,18 @@ pub fn generate(
 
     let start = Instant::now();
     prefill(context, &mut prompt)?;
-    enqueued_ns.push(elapsed(start));
+    if asynchronous {
+        enqueued_ns.push(elapsed(start));
+    }
     tokens.push(argmax(context.logits(-1)?));
     done_ns.push(elapsed(start));
     on_token(context.model(), 0, tokens[0]);
     for i in 1..n {
         let mut next = [request.forced.get(i - 1).copied().unwrap_or(tokens[i - 1]) as i32];
         context.decode(&mut next)?;
-        enqueued_ns.push(elapsed(start));
+        if asynchronous {
+            enqueued_ns.push(elapsed(start));
+        }
         tokens.push(argmax(context.logits(-1)?));
         done_ns.push(elapsed(start));
         on_token(context.model(), i as u32, tokens[i]);

@@ -5,8 +5,8 @@ use crate::{measure, score};
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 use tokometer_protocol::{
-    Answer, Body, Call, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request, Streamed,
-    VERSION,
+    Answer, Body, Call, Device, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request,
+    Streamed, VERSION,
 };
 
 /// Serves until the input ends or `shutdown` comes.
@@ -134,10 +134,11 @@ impl<W: Write> Worker<W> {
             ubatch: load.ubatch,
             flash_attn: load.flash_attn,
             kv_type: load.kv_type.clone().unwrap_or_else(|| "f16".into()),
+            asynchronous: device_in_use(load, gpu_layers).is_some_and(|device| device.kind == "gpu"),
         };
         let context = Context::new(model, &settings)?;
         let load_ns = start.elapsed().as_nanos() as u64;
-        let loaded = describe(&context, load, &settings, load_ns);
+        let loaded = describe(&context, device_in_use(load, gpu_layers), &settings, load_ns);
         self.context = Some(context);
         Ok(Answer::Loaded(Box::new(loaded)))
     }
@@ -197,21 +198,25 @@ fn default_threads() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }
 
-fn describe(context: &Context, load: &Load, settings: &ContextSettings, load_ns: u64) -> Loaded {
-    let model = context.model();
-    let devices = llama::devices();
-    let device = match &load.device {
-        Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
-        None => devices
-            .iter()
-            .find(|device| device.kind == "gpu")
-            .or_else(|| devices.iter().find(|device| device.kind == "cpu")),
+/// The device that computes: the one that was asked for, else a GPU unless every layer is kept off it, else the processor.
+fn device_in_use(load: &Load, gpu_layers: Option<i32>) -> Option<Device> {
+    let mut devices = llama::devices();
+    let cpu = || devices.iter().position(|device| device.kind == "cpu");
+    let place = match &load.device {
+        Some(name) => devices.iter().position(|device| device.name.eq_ignore_ascii_case(name)),
+        None if gpu_layers == Some(0) => cpu(),
+        None => devices.iter().position(|device| device.kind == "gpu").or_else(cpu),
     };
+    place.map(|place| devices.swap_remove(place))
+}
+
+fn describe(context: &Context, device: Option<Device>, settings: &ContextSettings, load_ns: u64) -> Loaded {
+    let model = context.model();
     let per_token = context.kv_bytes_per_token;
     Loaded {
         load_ns,
-        device: device.map_or_else(|| "CPU".into(), |device| device.name.clone()),
-        device_description: device.map(|device| device.description.clone()),
+        device: device.as_ref().map_or_else(|| "CPU".into(), |device| device.name.clone()),
+        device_description: device.map(|device| device.description),
         native_quantize: model.quantization(),
         weights_bytes: model.weights_bytes(),
         weights_read_bytes: model.weights_read_bytes(),

@@ -111,6 +111,7 @@ impl Mock {
             device: "CPU".into(),
             native_quantize: native,
             weights_bytes: bits * 125_000_000,
+            weights_read_bytes: Some(bits * 125_000_000),
             n_params: 1_000_000_000,
             kv_bytes: Some(u64::from(load.ctx_tokens) * 1000),
             kv_bytes_per_token: Some(1000),

@@ -176,18 +176,12 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
     ]);
     for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
         let group = &analysis.groups[comparison.group];
-        let verdict = match comparison.ci {
-            Some((low, _)) if low > 1.0 => "faster",
-            Some((_, high)) if high < 1.0 => "slower",
-            Some(_) => "cannot tell",
-            None => "no interval",
-        };
         table.row(vec![
             format!("{} {}", group.engine_label(), group.quantize_label()),
             comparison.against.clone(),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
-            verdict.into(),
+            comparison.verdict().into(),
         ]);
     }
     let lines = table.lines(terminal.width());

@@ -28,6 +28,7 @@ pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
     let found = settings::engines(&selection.engine, &session.config, |text| terminal.say(text))?;
     let model = settings::model(selection, &session.config)?;
     let quantizations = settings::quantizations(selection, &session.config);
+    let _lock = super::run::exclusive(session)?;
     let (mut ready, mut failed) = (Vec::new(), Vec::new());
     for found in &found {
         for quantize in &quantizations {

@@ -29,6 +29,7 @@ pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
 pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>, u8)> {
     let terminal = session.terminal;
     let settings = settings::run(options, &session.config, |text| terminal.say(text))?;
+    let _lock = exclusive(session)?;
     let mut failed = settings.refused.clone();
     let jobs = jobs(session, options, &settings, &mut failed);
     for reason in &failed {
@@ -37,10 +38,6 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
     if jobs.is_empty() {
         bail!("nothing can be measured");
     }
-    let lock_path = Lock::default_path();
-    let _lock = Lock::acquire(&lock_path, |holder| {
-        terminal.say(&format!("another measurement runs here ({holder}): waiting for it"))
-    })?;
     for warning in machine::check(
         Path::new("/"),
         settings.machine.logical_cpus,
@@ -64,6 +61,13 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
         terminal.error(&format!("every case failed; the first one: {first}"));
     }
     Ok((outcomes, if complete { OK } else { SOME_FAILED }))
+}
+
+/// The machine's lock: preparing disturbs a measurement as much as another measurement does.
+pub fn exclusive(session: &Session<'_>) -> Result<Lock> {
+    let waiting =
+        |holder: &str| session.terminal.say(&format!("another measurement runs here ({holder}): waiting for it"));
+    Ok(Lock::acquire(&Lock::default_path(), waiting)?)
 }
 
 /// Cases with their models and workers; what cannot be prepared goes to `failed` and the rest goes on.
@@ -109,7 +113,7 @@ fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
         groups.iter().filter_map(|group| figure(group).as_ref()).flat_map(|e| e.samples.clone()).collect()
     };
     Ok(json!({
-        "log": outcome.log, "case": outcome.case, "hash": outcome.case.hash(), "failures": outcome.failures,
+        "log": outcome.log, "case": outcome.case, "hash": outcome.hash, "failures": outcome.failures,
         "decode_tok_s": samples(|g| &g.decode), "prefill_tok_s": samples(|g| &g.prefill), "ttft_ms": samples(|g| &g.ttft),
     }))
 }

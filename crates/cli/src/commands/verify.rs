@@ -53,6 +53,8 @@ pub fn verify(session: &Session<'_>, options: &Verify) -> Result<u8> {
     }
     let found = settings::engines(&options.selection.engine, &session.config, |text| terminal.say(text))?;
     let model = settings::model(&options.selection, &session.config)?;
+    Workload { prompt_tokens: options.tokens, gen_tokens: GREEDY, depth: 0 }.validate()?;
+    let _lock = super::run::exclusive(session)?;
     let mut sides = Vec::new();
     for found in &found {
         for quantize in settings::quantizations(&options.selection, &session.config) {

@@ -43,6 +43,8 @@ fn four_quantizations_from_nothing_to_the_pdf() {
             .filter(|row| row["phase"] == "decode")
             .all(|row| !row["memory_throughput_gb_s"].is_empty() && row["throughput_source"] == "model")
     );
+    // What `auto` came to is known, and a processor has no moment of handing work over.
+    assert!(rows.iter().all(|row| !row["flash_attn"].is_empty() && row["enqueue_latency_ms"].is_empty()));
     // Interrupted preparations leave nothing behind, finished ones no half-made folders.
     assert!(names(&dir.path("models")).iter().all(|name| !name.starts_with(".partial")));
     // The second time nothing is made again.

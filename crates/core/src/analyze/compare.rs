@@ -16,6 +16,21 @@ pub struct Comparison {
     pub ratio: f64,
     /// Its 95% interval by bootstrap.
     pub ci: Option<(f64, f64)>,
+    /// The smaller number of launches of the two sides.
+    pub launches: usize,
+}
+
+impl Comparison {
+    /// One or a few words. What launches differ by is only seen with two of them, so one launch establishes nothing.
+    pub fn verdict(&self) -> &'static str {
+        match self.ci {
+            None => "no interval",
+            Some(_) if self.launches < 2 => "cannot tell (one launch)",
+            Some((low, _)) if low > 1.0 => "faster",
+            Some((_, high)) if high < 1.0 => "slower",
+            Some(_) => "cannot tell",
+        }
+    }
 }
 
 /// Whether two groups may be compared at all: same host, device, model, workload and unit.
@@ -54,7 +69,8 @@ fn compare(groups: &[Group], i: usize, j: usize) -> Option<Comparison> {
     let samples = |group: &Group| group.by_launch(|repetition| repetition.decode_tok_s);
     let ci = if i == j { None } else { ratio_interval(&samples(a), &samples(b), &format!("{i} {j}")) };
     let against = format!("{} {}", b.engine_label(), b.quantize_label());
-    Some(Comparison { group: i, baseline: j, against, ratio, ci })
+    let launches = a.decode.as_ref()?.launches.min(b.decode.as_ref()?.launches);
+    Some(Comparison { group: i, baseline: j, against, ratio, ci, launches })
 }
 
 /// For each host, device, model and workload: the group with the highest decode speed.

@@ -41,7 +41,7 @@ fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
         group.quantize_label(),
         decode.mean,
     );
-    Some(Finding { text, established: highest < low })
+    Some(Finding { text, established: highest < low && decode.launches > 1 })
 }
 
 fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
@@ -59,7 +59,7 @@ fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
         comparison.against,
         bits(&groups[comparison.baseline]),
     );
-    let established = comparison.ci.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
+    let established = matches!(comparison.verdict(), "faster" | "slower");
     Finding { text, established }
 }
 

@@ -49,6 +49,8 @@ pub struct GroupKey {
     pub unit: &'static str,
     /// Who counted the bytes of the memory throughput.
     pub throughput_source: Option<&'static str>,
+    /// Hash of the case, its worker and its environment, where the log has one: whatever else may differ.
+    pub case: Option<String>,
 }
 
 /// One repetition's figures.
@@ -212,6 +214,7 @@ fn key_of(series: &Series) -> GroupKey {
             crate::record::ThroughputSource::Model => "model",
             crate::record::ThroughputSource::Engine => "engine",
         }),
+        case: context.case.clone(),
     }
 }
 
@@ -267,8 +270,10 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
         Estimate::new(&values.into_values().map(|v| vec![v]).collect::<Vec<_>>(), &format!("{name}\0{what}"))
     };
     let highest = |figure: fn(&Context) -> Option<u64>| members.iter().filter_map(|s| figure(&s.context)).max();
-    let decode_steps =
-        || members.iter().flat_map(|s| &s.steps).filter(|s| s.phase == Phase::Decode && s.unit == SampleUnit::Step);
+    let decode_steps = || {
+        let decode = |s: &&crate::record::Step| s.phase == Phase::Decode && s.unit == SampleUnit::Step;
+        members.iter().flat_map(move |series| series.steps.iter().filter(decode).skip(cold_steps(series)))
+    };
     Group {
         decode: estimate("decode", |r| r.decode_tok_s),
         tpot: estimate("tpot", |r| r.tpot_ms),
@@ -314,7 +319,11 @@ fn adopt_failures(groups: &mut Vec<Group>) {
     while i < groups.len() {
         let lost = groups[i].repetitions.is_empty() && !groups[i].failures.is_empty();
         let home = lost
-            .then(|| groups.iter().position(|other| !other.repetitions.is_empty() && other.uuids == groups[i].uuids))
+            .then(|| {
+                groups.iter().position(|other| {
+                    !other.repetitions.is_empty() && groups[i].uuids.iter().all(|uuid| other.uuids.contains(uuid))
+                })
+            })
             .flatten();
         match home {
             Some(home) => {
@@ -335,6 +344,7 @@ fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
     }
     let decode: Vec<_> = series.steps.iter().filter(|step| step.phase == Phase::Decode).collect();
     let prefill = series.steps.iter().find(|step| step.phase == Phase::Prefill);
+    let decode = &decode[cold_steps(series)..];
     let times: Option<Vec<f64>> = decode.iter().map(|step| step.total_ms).collect();
     let total = times.filter(|t| !t.is_empty()).map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
     let n = decode.len() as f64;
@@ -356,6 +366,14 @@ fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
         param_gb_s: rate(|step| step.param_gb_s),
         mixed_tok_s: None,
     }]
+}
+
+/// Decode steps at the beginning of a series that are not in the figures: where a log has no prefill row, the end of its
+/// first step is t_first, as in TPOT = (t_last - t_first) / (n - 1).
+fn cold_steps(series: &Series) -> usize {
+    let steps = series.steps.iter().filter(|step| step.unit == SampleUnit::Step);
+    let (decode, others): (Vec<_>, Vec<_>) = steps.partition(|step| step.phase == Phase::Decode);
+    usize::from(others.is_empty() && decode.len() > 1)
 }
 
 fn whole(step: &crate::record::Step, launch: usize, round: Option<u32>) -> Repetition {

@@ -141,7 +141,10 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.kill();
-                    return Err(self.with_last_words(Kind::Hang, format!("no answer for {} s", timeout.as_secs())));
+                    return Err(self.with_last_words(
+                        Kind::Hang,
+                        format!("no answer for {} s (--timeout allows more)", timeout.as_secs()),
+                    ));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
             }

@@ -23,7 +23,9 @@ pub struct LockError {
 impl Lock {
     /// The file that all users of this machine share.
     pub fn default_path() -> PathBuf {
-        std::env::temp_dir().join("tokometer-measuring.lock")
+        // Not the temporary folder of the environment: jobs and services are often given one of their own.
+        let shared = ["/run/lock", "/tmp"].map(PathBuf::from).into_iter().find(|folder| folder.is_dir());
+        shared.unwrap_or_else(std::env::temp_dir).join("tokometer-measuring.lock")
     }
 
     /// Takes the lock. While somebody else holds it, `waiting` hears once who that is, and this waits.

@@ -95,6 +95,9 @@ impl Schedule {
         if self.launches == 0 || self.repetitions == 0 {
             return Err(Error::Invalid("--launches and --repetitions must be at least 1".into()));
         }
+        if self.launches.max(self.repetitions).max(self.warmup) > 1_000_000 {
+            return Err(Error::Invalid("--launches, --repetitions and --warmup must be at most 1,000,000".into()));
+        }
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub fn gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dy
         Some((name, dtype)) => converted(store, source, request, name, *dtype, progress),
         None => {
             let base = converted(store, source, request, "F16", convert::Dtype::F16, progress)?;
-            quantized(store, source, request, &base.path, progress)
+            quantized(store, source, request, &base.path, base.manifest.tools, progress)
         }
     }
 }
@@ -52,7 +52,7 @@ fn from_gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &d
         return Ok(Prepared { path: source.path.clone(), manifest, reused: true });
     }
     match own {
-        Some("F16" | "BF16" | "F32") => quantized(store, source, request, &source.path, progress),
+        Some("F16" | "BF16" | "F32") => quantized(store, source, request, &source.path, BTreeMap::new(), progress),
         _ => Err(Error::Refused(format!(
             "{} is {} already: quantizing it again to {} would measure two losses at once; name a F16, BF16 or F32 file, or --quantize default to run it as it is",
             source.path.display(),
@@ -70,8 +70,13 @@ fn converted(
     dtype: convert::Dtype,
     progress: &dyn Progress,
 ) -> Result<Prepared> {
-    let tool =
-        request.converter.map_or_else(|| format!("tokometer converter {CONVERTER}"), |path| path.display().to_string());
+    let tool = match request.converter {
+        None => format!("tokometer converter {CONVERTER}"),
+        Some(path) => {
+            let sha256 = crate::fingerprint::of_file(path, |_| ()).map_err(io_error("read the converter", path))?;
+            format!("{} sha256 {sha256}", path.display())
+        }
+    };
     let recipe = (&source.info.files, native, &tool);
     let place = store.place(&format!("{}-{native}", source.name), &recipe);
     let (manifest, reused) = store.make(&place, |folder| {
@@ -130,6 +135,7 @@ fn quantized(
     source: &Source,
     request: &Request<'_>,
     base: &Path,
+    mut tools: BTreeMap<String, String>,
     progress: &dyn Progress,
 ) -> Result<Prepared> {
     let native = request.native;
@@ -144,10 +150,7 @@ fn quantized(
     let mut worker =
         Worker::start(discovery, Timeouts { request: request_time, ..Timeouts::default() }).map_err(failed)?;
     let quantizer = format!("{} {}", worker.hello.engine, worker.hello.engine_version);
-    let tools = BTreeMap::from([
-        ("converter".into(), format!("tokometer converter {CONVERTER}")),
-        ("quantizer".into(), quantizer),
-    ]);
+    tools.insert("quantizer".into(), quantizer);
     let place = store.place(&format!("{}-{native}", source.name), &(&source.info.files, native, &tools));
     let (manifest, reused) = store.make(&place, |folder| {
         crate::disk::require(store.folder(), estimated_bytes(bytes, native))?;
@@ -180,7 +183,7 @@ fn quantized(
 fn estimated_bytes(base: u64, native: &str) -> u64 {
     let digits: String = native.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let bits: u64 = digits.parse().unwrap_or(16);
-    base.saturating_mul((bits + 1).min(16)) / 16 * 5 / 4 + (16 << 20)
+    base.saturating_mul((bits + 1).min(33)) / 16 * 5 / 4 + (16 << 20)
 }
 
 fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<String, String>) -> Manifest {

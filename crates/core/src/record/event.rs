@@ -120,7 +120,7 @@ pub enum Event {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
-    /// Highest resident memory of the worker and its children, mapped files included, bytes.
+    /// Highest resident memory of the worker, mapped files included, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
     /// Highest anonymous resident memory (what no file backs), bytes, sampled.

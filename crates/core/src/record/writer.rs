@@ -64,7 +64,11 @@ impl LogWriter {
             events: 0,
             line: text.into_bytes(),
         };
-        log.write_line()?;
+        if let Err(error) = log.write_line() {
+            // Nothing was measured yet: an empty log would only be in the way.
+            let _ = fs::remove_file(&log.partial);
+            return Err(error);
+        }
         sync_folder(folder).map_err(|cause| write_error(folder, cause))?;
         Ok(log)
     }
@@ -164,7 +168,11 @@ fn lock(file: &File) {
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        // Some file systems cannot sync a folder; the rename is done either way.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP)) => Ok(()),
+        other => other,
+    }
 }
 
 fn write_error(path: &Path, cause: io::Error) -> Error {

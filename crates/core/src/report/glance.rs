@@ -50,7 +50,10 @@ fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Valu
 
 fn rival(groups: &[Group], best: usize, i: usize, ratio: f64) -> Rival {
     let samples = |group: usize| groups[group].by_launch(|repetition| repetition.decode_tok_s);
-    Rival { group: i, ratio, ci: ratio_interval(&samples(best), &samples(i), &format!("glance {best} {i}")) }
+    // What launches differ by is only seen with two of them.
+    let launches = |i: usize| groups[i].decode.as_ref().is_some_and(|decode| decode.launches > 1);
+    let interval = || ratio_interval(&samples(best), &samples(i), &format!("glance {best} {i}"));
+    Rival { group: i, ratio, ci: if launches(best) && launches(i) { interval() } else { None } }
 }
 
 fn verdict(groups: &[Group], section: &[usize], rivals: &[Rival]) -> String {
@@ -61,7 +64,7 @@ fn verdict(groups: &[Group], section: &[usize], rivals: &[Rival]) -> String {
     let ratio = number(next.ratio);
     let Some(ci) = next.ci else {
         return format!(
-            "{ratio} times as fast as the next, {name}; with a single repetition nothing says how sure that is."
+            "{ratio} times as fast as the next, {name}; with a single launch or repetition nothing says how sure that is."
         );
     };
     let interval = interval(next.ratio, ci);

@@ -27,7 +27,7 @@ pub fn method(analysis: &Analysis) -> Value {
         "warmup": warmup(&analysis.groups),
         "definitions": definitions,
         "interval": format!(
-            "Intervals hold the mean with 95% confidence: percentile bootstrap with {RESAMPLES} resamples, launches drawn first and repetitions inside each drawn launch second. Two means are told apart when the interval of their ratio leaves out 1."
+            "Intervals hold the mean with 95% confidence: percentile bootstrap with {RESAMPLES} resamples, launches drawn first and repetitions inside each drawn launch second, widened by Student's t for few launches. Two means are told apart when the interval of their ratio leaves out 1."
         ),
         "resamples": RESAMPLES,
     })

@@ -120,6 +120,10 @@ fn measure(
         Err(failed) => return Ok(Err(failed)),
     };
     emit(&Event::Load { launch: place.launch, loaded: Box::new(loaded) })?;
+    if schedule.warmup == 0 {
+        let message = "without warm-up the first repetition is that of a cold engine".to_owned();
+        emit(&Event::Warning { launch: Some(place.launch), code: "no_warmup".into(), message })?;
+    }
     for _ in 0..schedule.warmup {
         task.detail(&format!("round {} · {title} · warming up", place.round));
         let began = Instant::now();

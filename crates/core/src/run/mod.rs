@@ -33,6 +33,23 @@ pub struct Job {
     pub logical_cpus: u32,
 }
 
+impl Job {
+    /// Twelve hex digits of the sha256 of everything that must be equal for two measurements to be averaged: the case
+    /// without its seed, the worker and the environment that it is given.
+    pub fn identity(&self) -> String {
+        let case = Case { seed: 0, ..self.case.clone() };
+        let environment: Vec<_> = self.discovery.environment.iter().map(|(k, v)| (k, v.to_string_lossy())).collect();
+        let worker = self.discovery.program.to_string_lossy();
+        crate::fingerprint::of_value(&(case, worker, environment))[..12].to_owned()
+    }
+}
+
+/// The engine's version with the settings of its own that it was given: they are part of what was measured.
+fn versioned(version: &str, options: &std::collections::BTreeMap<String, String>) -> String {
+    let options: String = options.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    format!("{version}{options}")
+}
+
 /// How a run is done.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -55,6 +72,8 @@ pub struct Options {
 pub struct CaseOutcome {
     /// The case.
     pub case: Case,
+    /// Hash of the case, its worker and its environment, as in the column `case`.
+    pub hash: String,
     /// Its raw log.
     pub log: PathBuf,
     /// Launches that measured all their repetitions.
@@ -70,7 +89,7 @@ pub struct CaseOutcome {
 pub fn run(jobs: &[Job], options: &Options, progress: &dyn Progress) -> crate::record::Result<Vec<CaseOutcome>> {
     let name = crate::fingerprint::fresh_name();
     let schedule = &options.schedule;
-    let per_launch = u64::from(schedule.warmup + schedule.repetitions);
+    let per_launch = u64::from(schedule.warmup) + u64::from(schedule.repetitions);
     let total = per_launch * u64::from(schedule.launches) * jobs.len() as u64;
     let task = progress.task("measure", Some(total), Unit::Count);
     let mut running: Vec<Running> = jobs.iter().map(|job| Running::new(job, options)).collect();
@@ -158,7 +177,13 @@ impl<'a> Running<'a> {
         };
         let status = if self.failures.is_empty() { "ok" } else { "failed" };
         let log = writer.finish(status)?;
-        Ok(CaseOutcome { case: self.job.case.clone(), log, measured: self.measured, failures: self.failures })
+        Ok(CaseOutcome {
+            case: self.job.case.clone(),
+            hash: self.job.identity(),
+            log,
+            measured: self.measured,
+            failures: self.failures,
+        })
     }
 }
 
@@ -179,7 +204,7 @@ fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event)
     let mut put = |key: &str, value: Option<String>| header.extend(value.map(|value| (key.to_owned(), value)));
     put("framework", Some(case.engine.clone()));
     if let Event::Launch { hello, .. } = first {
-        put("engine_version", Some(hello.engine_version.clone()));
+        put("engine_version", Some(versioned(&hello.engine_version, &case.settings.options)));
         put("device", Some(device_label(case, &hello.devices)));
     }
     put("started_utc", Some(crate::clock::now_utc()));
@@ -195,7 +220,7 @@ fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event)
     put("model", Some(job.manifest.name.clone()));
     put("seed", Some(case.seed.to_string()));
     put("uuid", Some(uuid));
-    put("case", Some(case.hash()));
+    put("case", Some(job.identity()));
     put("run", Some(run.to_owned()));
     put("prompt_tokens", Some(case.workload.prompt_tokens.to_string()));
     put("gen_tokens", Some(case.workload.gen_tokens.to_string()));

@@ -20,6 +20,8 @@ pub struct ContextSettings {
     pub flash_attn: Option<bool>,
     /// Type of keys and values.
     pub kv_type: String,
+    /// Whether a device computes while the processor goes on: only then is there a moment of handing over.
+    pub asynchronous: bool,
 }
 
 /// Types of the KV cache by name.
@@ -47,6 +49,8 @@ pub struct Context {
     /// Bytes of KV cache per token, where the model's cache has that form.
     pub kv_bytes_per_token: Option<u64>,
     vocab_size: usize,
+    /// Whether a device computes while the processor goes on.
+    pub asynchronous: bool,
     // Dropped last: the context refers to it.
     model: Model,
 }
@@ -94,7 +98,8 @@ impl Context {
         });
         let flash_attn = settings.flash_attn.or_else(log::flash_attn_choice);
         let vocab_size = model.vocab_size() as usize;
-        Ok(Context { raw, pool, flash_attn, kv_bytes_per_token, vocab_size, model })
+        let asynchronous = settings.asynchronous;
+        Ok(Context { raw, pool, flash_attn, kv_bytes_per_token, vocab_size, asynchronous, model })
     }
 
     /// The model.

@@ -31,8 +31,12 @@ unsafe extern "C" fn on_log(level: sys::ggml_log_level, message: *const c_char, 
     if level == sys::GGML_LOG_LEVEL_ERROR {
         kept.error = Some(message.trim().to_owned());
     }
-    if message.contains("Flash Attention was auto, set to") {
-        kept.flash_attn = Some(message.contains("enabled"));
+    // What llama.cpp says while it makes a context (llama-context.cpp of the pinned version).
+    if message.contains("Flash Attention enabled") || message.contains("enabling flash_attn") {
+        kept.flash_attn = Some(true);
+    }
+    if message.contains("Flash Attention not supported") || message.contains("flash_attn is not compatible") {
+        kept.flash_attn = Some(false);
     }
 }
 

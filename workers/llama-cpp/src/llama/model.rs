@@ -91,7 +91,12 @@ impl Model {
     }
 
     /// Bytes that a decode step reads: all but the token embedding where the output has a matrix of its own.
+    /// `None` for a mixture of experts, which reads those that it picks.
     pub fn weights_read_bytes(&self) -> Option<u64> {
+        let arch = self.meta("general.architecture")?;
+        if self.meta(&format!("{arch}.expert_count")).is_some_and(|count| count != "0") {
+            return None;
+        }
         let c_path = CString::new(self.path.as_str()).ok()?;
         let params = sys::gguf_init_params { no_alloc: true, ctx: std::ptr::null_mut() };
         // SAFETY: only metadata is read; the context is freed before returning.

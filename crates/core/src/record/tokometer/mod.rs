@@ -120,7 +120,11 @@ impl Contexts<'_, '_> {
             }
             let moved = Moved {
                 weights: context.weights_bytes,
-                read: known.and_then(|known| known.loaded.as_ref()?.weights_read_bytes).or(context.weights_bytes),
+                read: match known.and_then(|known| known.loaded.as_ref()) {
+                    // A mixture of experts does not read all: then it is not known.
+                    Some(loaded) => loaded.weights_read_bytes,
+                    None => context.weights_bytes,
+                },
                 kv_per_token: known.and_then(|known| known.loaded.as_ref()?.kv_bytes_per_token),
             };
             (context, moved)
