@@ -79,6 +79,7 @@ fn both_engines_run_side_by_side_with_what_they_really_did_in_the_rows() {
             assert_ne!(row[column], "", "{column}");
         }
         assert_eq!(row["throughput_source"], "engine");
+        assert!(row["engine_version"].contains("kernels="), "{}", row["engine_version"]);
     }
     let bits = |label: &str| {
         tinygrad.iter().find(|row| row["quantize"] == label).unwrap()["bits_per_weight"].parse::<f64>().unwrap()

@@ -1,6 +1,7 @@
 //! Series -> groups: all repetitions of one case on one host, with the figures of each repetition.
 
-use super::Estimate;
+use super::repetition::{cold_steps, figures};
+use super::{Estimate, Repetition};
 use crate::engine::ENGINES;
 use crate::record::{Context, Phase, SampleUnit, Series, Status};
 use serde::Serialize;
@@ -51,31 +52,6 @@ pub struct GroupKey {
     pub throughput_source: Option<&'static str>,
     /// Hash of the case, its worker and its environment, where the log has one: whatever else may differ.
     pub case: Option<String>,
-}
-
-/// One repetition's figures.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Repetition {
-    /// Which launch of the group, from 0.
-    pub launch: usize,
-    /// Round, where the runner had rounds.
-    pub round: Option<u32>,
-    /// Decode speed, tokens/s: steps / their total time.
-    pub decode_tok_s: Option<f64>,
-    /// Time per output token, ms: (t_last - t_first) / (n - 1).
-    pub tpot_ms: Option<f64>,
-    /// Time to first token, ms.
-    pub ttft_ms: Option<f64>,
-    /// Prefill speed, tokens/s: prompt tokens / TTFT.
-    pub prefill_tok_s: Option<f64>,
-    /// End to end, ms: prefill and all steps.
-    pub e2e_ms: Option<f64>,
-    /// Bytes moved by decode / its time, GB/s.
-    pub memory_gb_s: Option<f64>,
-    /// Bytes of weights / decode step, GB/s.
-    pub param_gb_s: Option<f64>,
-    /// Speed of a repetition that mixes prefill and decode, tokens/s.
-    pub mixed_tok_s: Option<f64>,
 }
 
 /// One case on one host.
@@ -225,7 +201,7 @@ fn sort_text(key: &GroupKey) -> String {
     let n = |value: Option<u32>| value.unwrap_or(0);
     let bits = key.bits_per_weight.unwrap_or(0.0);
     format!(
-        "{}\0{}\0{}\0{:08}\0{:08}\0{:08}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}",
+        "{}\0{}\0{}\0{:08}\0{:08}\0{:08}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}\0{:?}",
         key.host,
         key.device,
         key.model,
@@ -244,6 +220,7 @@ fn sort_text(key: &GroupKey) -> String {
         key.unit,
         key.weights_bytes,
         key.throughput_source,
+        key.case,
     )
 }
 
@@ -336,60 +313,6 @@ fn adopt_failures(groups: &mut Vec<Group>) {
     }
 }
 
-/// The figures of one series; a tool that reports whole repetitions yields one entry per row.
-fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
-    let round = series.context.round;
-    if series.steps.iter().any(|step| step.unit == SampleUnit::Repetition) {
-        return series.steps.iter().map(|step| whole(step, launch, round)).collect();
-    }
-    let decode: Vec<_> = series.steps.iter().filter(|step| step.phase == Phase::Decode).collect();
-    let prefill = series.steps.iter().find(|step| step.phase == Phase::Prefill);
-    let decode = &decode[cold_steps(series)..];
-    let times: Option<Vec<f64>> = decode.iter().map(|step| step.total_ms).collect();
-    let total = times.filter(|t| !t.is_empty()).map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
-    let n = decode.len() as f64;
-    // GB/s over the repetition: bytes of all steps / time of all steps.
-    let rate = |figure: fn(&crate::record::Step) -> Option<f64>| {
-        let moved: Option<f64> = decode.iter().map(|s| Some(figure(s)? * s.total_ms?)).sum();
-        Some(moved? / total?)
-    };
-    let ttft = prefill.and_then(|step| step.total_ms);
-    vec![Repetition {
-        launch,
-        round,
-        decode_tok_s: total.map(|ms| n * 1000.0 / ms),
-        tpot_ms: total.map(|ms| ms / n),
-        ttft_ms: ttft,
-        prefill_tok_s: prefill.and_then(|step| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?)),
-        e2e_ms: ttft.map(|first| first + total.unwrap_or(0.0)),
-        memory_gb_s: rate(|step| step.memory_gb_s),
-        param_gb_s: rate(|step| step.param_gb_s),
-        mixed_tok_s: None,
-    }]
-}
-
-/// Decode steps at the beginning of a series that are not in the figures: where a log has no prefill row, the end of its
-/// first step is t_first, as in TPOT = (t_last - t_first) / (n - 1).
-fn cold_steps(series: &Series) -> usize {
-    let steps = series.steps.iter().filter(|step| step.unit == SampleUnit::Step);
-    let (decode, others): (Vec<_>, Vec<_>) = steps.partition(|step| step.phase == Phase::Decode);
-    usize::from(others.is_empty() && decode.len() > 1)
-}
-
-fn whole(step: &crate::record::Step, launch: usize, round: Option<u32>) -> Repetition {
-    let speed = step.tokens_per_sec.or_else(|| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?));
-    let mut repetition = Repetition { launch, round, ..Repetition::default() };
-    match step.phase {
-        Phase::Decode => {
-            repetition.decode_tok_s = speed;
-            repetition.tpot_ms = speed.map(|s| 1000.0 / s);
-        }
-        Phase::Prefill => repetition.prefill_tok_s = speed,
-        Phase::Mixed => repetition.mixed_tok_s = speed,
-    }
-    repetition
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,5 +348,21 @@ mod tests {
         let groups = groups(&[series("a", 1, &[10.0]), series("b", 1, &[20.0]), series("a", 2, &[10.0])]);
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0].decode.as_ref().unwrap().launches, 2);
+    }
+
+    #[test]
+    fn other_settings_of_the_engine_are_another_group() {
+        let mut other = series("a", 1, &[20.0]);
+        other.context.case = Some("0123".into());
+        assert_eq!(groups(&[series("a", 1, &[10.0]), other]).len(), 2);
+    }
+
+    #[test]
+    fn the_first_step_of_a_log_without_prefill_is_no_decode_interval() {
+        let mut old = series("a", 1, &[44.0, 20.0, 20.0]);
+        old.steps.remove(0);
+        let groups = groups(&[old]);
+        assert_eq!(groups[0].decode.as_ref().unwrap().mean, 50.0);
+        assert_eq!(groups[0].step_ms, [20.0, 20.0]);
     }
 }

@@ -8,13 +8,15 @@ mod compare;
 mod estimate;
 mod findings;
 mod group;
+mod repetition;
 
 pub use crate::random::Random;
 pub use bootstrap::{RESAMPLES, hierarchical_interval, ratio_interval};
 pub use compare::{Comparison, best_per_host, speedups};
 pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
-pub use group::{Group, GroupKey, Repetition, groups};
+pub use group::{Group, GroupKey, groups};
+pub use repetition::Repetition;
 
 use crate::record::Series;
 use serde::Serialize;

@@ -174,6 +174,15 @@ fn of_launch(base: &Context, launch: &Launch) -> Context {
         let measured = 8.0 * loaded.weights_bytes as f64 / loaded.n_params as f64;
         context.bits_per_weight = context.bits_per_weight.or(Some(measured));
     }
+    // Whose kernels computed is part of what was measured, whoever chose them.
+    if let Some(kernels) = loaded.details.get("kernels").filter(|kernels| !kernels.is_empty()) {
+        let version = context.engine_version.take().unwrap_or_default();
+        let told = version.split(' ').any(|word| word.starts_with("kernels="));
+        context.engine_version =
+            Some(if told { version } else { format!("{version} kernels={kernels}").trim().to_owned() });
+    }
+    let device = loaded.device.split(':').next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
+    context.device = Some(device.to_uppercase()).filter(|device| !device.is_empty()).or(context.device);
     context.device_description = loaded.device_description.clone().filter(|text| !text.is_empty());
     context.load_ms = (loaded.load_ns > 0).then_some(loaded.load_ns as f64 / 1e6);
     context.threads = loaded.threads;
