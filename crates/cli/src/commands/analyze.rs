@@ -86,12 +86,10 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     bars(session, groups);
     for group in groups {
         for reason in &group.failures {
-            terminal.line(
-                &terminal.paint(
-                    Style::Red,
-                    &format!("failed: {} {}: {reason}", group.engine_label(), group.quantize_label()),
-                ),
-            );
+            terminal.line(&terminal.paint(
+                Style::Red,
+                &format!("failed: {} {}: {reason}", group.engine_label(), group.short_quantize_label()),
+            ));
         }
     }
     terminal.line("");
@@ -114,7 +112,7 @@ fn cells(group: &Group) -> Vec<String> {
     let n = group.repetitions.len();
     vec![
         group.engine_label(),
-        group.quantize_label(),
+        group.short_quantize_label(),
         group.key.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
         decode,
         mean(&group.prefill, 1),
@@ -148,7 +146,7 @@ fn bars(session: &Session<'_>, groups: &[&Group]) {
     let terminal = session.terminal;
     let speed = |group: &Group| group.decode.as_ref().or(group.mixed.as_ref()).map(|e| e.mean);
     let Some(longest) = groups.iter().filter_map(|group| speed(group)).reduce(f64::max) else { return };
-    let label = |group: &Group| format!("{} {}", group.quantize_label(), group.engine_label());
+    let label = |group: &Group| format!("{} {}", group.short_quantize_label(), group.engine_label());
     let width = groups.iter().map(|group| label(group).chars().count()).max().unwrap_or(0);
     let room = terminal.width().saturating_sub(width + 16).max(10);
     for group in groups {
@@ -169,19 +167,19 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
     let terminal = session.terminal;
     let mut table = Table::new(&[
         ("decode speed of", Align::Left),
-        ("against", Align::Left),
         ("ratio", Align::Right),
         ("95% interval", Align::Right),
         ("verdict", Align::Left),
+        ("against", Align::Left),
     ]);
     for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
         let group = &analysis.groups[comparison.group];
         table.row(vec![
-            format!("{} {}", group.engine_label(), group.quantize_label()),
-            comparison.against.clone(),
+            format!("{} {}", group.engine_label(), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
             comparison.verdict().into(),
+            comparison.against.clone(),
         ]);
     }
     let lines = table.lines(terminal.width());
@@ -204,7 +202,7 @@ fn summary(session: &Session<'_>, analysis: &Analysis) {
                 "{}: {} {}, {} tok/s",
                 heading(group),
                 group.engine_label(),
-                group.quantize_label(),
+                group.short_quantize_label(),
                 with_interval(decode)
             ),
         );

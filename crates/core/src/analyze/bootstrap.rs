@@ -21,6 +21,10 @@ pub fn hierarchical_interval(by_launch: &[Vec<f64>], seed_name: &str) -> Option<
     let means: Vec<f64> = (0..RESAMPLES).map(|_| resampled_mean(&launches, &mut random)).collect();
     let (low, high) = middle(means);
     let (mean, width) = (mean_of(&launches), widening(&launches));
+    if low > 0.0 {
+        // Speeds and times are positive, and so are the ends of their intervals: widened as ratios.
+        return Some((mean * (low / mean).powf(width), mean * (high / mean).powf(width)));
+    }
     Some((mean - width * (mean - low), mean + width * (high - mean)))
 }
 
@@ -118,6 +122,12 @@ mod tests {
             covered += u32::from(low <= 100.0 && 100.0 <= high);
         }
         assert!((364..=398).contains(&covered), "{covered} of 400");
+    }
+
+    #[test]
+    fn an_interval_of_a_speed_stays_positive() {
+        let (low, high) = hierarchical_interval(&[vec![318.0, 402.0]], "two").unwrap();
+        assert!(low > 0.0 && low < 200.0 && high > 600.0, "{low} {high}");
     }
 
     #[test]

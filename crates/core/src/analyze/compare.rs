@@ -68,7 +68,7 @@ fn compare(groups: &[Group], i: usize, j: usize) -> Option<Comparison> {
     let ratio = a.decode.as_ref()?.mean / b.decode.as_ref()?.mean;
     let samples = |group: &Group| group.by_launch(|repetition| repetition.decode_tok_s);
     let ci = if i == j { None } else { ratio_interval(&samples(a), &samples(b), &format!("{i} {j}")) };
-    let against = format!("{} {}", b.engine_label(), b.quantize_label());
+    let against = format!("{} {}", b.engine_label(), b.short_quantize_label());
     let launches = a.decode.as_ref()?.launches.min(b.decode.as_ref()?.launches);
     Some(Comparison { group: i, baseline: j, against, ratio, ci, launches })
 }

@@ -124,6 +124,15 @@ impl Group {
         }
     }
 
+    /// The same in few words, for narrow tables: what the engine adds after a comma is left to wider places.
+    pub fn short_quantize_label(&self) -> String {
+        let native = self.key.native_quantize.as_deref().and_then(|native| native.split(',').next());
+        match native {
+            Some(native) if native != self.key.quantize => format!("{} ({native})", self.key.quantize),
+            _ => self.key.quantize.clone(),
+        }
+    }
+
     /// `prefill 512, decode 128`, with the depth where there is one.
     pub fn workload_label(&self) -> String {
         let mut parts = Vec::new();
