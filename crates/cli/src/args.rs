@@ -137,8 +137,13 @@ pub struct Selection {
     /// Engines, comma-separated [default: all that are installed]
     #[arg(long, value_delimiter = ',', value_name = "E")]
     pub engine: Vec<String>,
-    /// hf:org/name[@revision], a folder, a .gguf file, or synthetic:tiny|60M|1B|3B|8B
-    #[arg(long, value_name = "M", conflicts_with = "size")]
+    /// The model.
+    #[arg(
+        long,
+        value_name = "M",
+        conflicts_with = "size",
+        help = "hf:org/name[@revision], a folder, a .gguf file, or synthetic:tiny|60M|1B|3B|8B"
+    )]
     pub model: Option<String>,
     /// A built-in checkpoint: 1B, 3B, 8B, 70B, 405B (Llama 3 Instruct)
     #[arg(long, value_name = "SIZE")]
