@@ -9,7 +9,7 @@ use crate::{paths, python};
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -48,6 +48,7 @@ struct Figures {
     read_one: f64,
     read_all: f64,
     parse_all: f64,
+    write_csv: f64,
 }
 
 fn figures(options: &Options, files: &[PathBuf], work: &Path, logs: &Path) -> Result<Figures> {
@@ -60,10 +61,14 @@ fn figures(options: &Options, files: &[PathBuf], work: &Path, logs: &Path) -> Re
         full.push(run);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let again = measure(tokometer::command(work, &["collate"]))?;
+    let csv_bytes = csv_bytes(logs);
+    clean(work, logs)?;
     Ok(Figures {
         full,
-        again: measure(tokometer::command(work, &["collate"]))?,
-        csv_bytes: csv_bytes(logs),
+        again,
+        csv_bytes,
+        write_csv: written(&work.join("zeros"), csv_bytes)?,
         cores,
         read_one: timed(files, 1, read)?,
         read_all: timed(files, cores, read)?,
@@ -80,6 +85,7 @@ fn report(source: &Path, files: usize, bytes: u64, figures: &Figures) -> Report 
         ("read, 1 core", figures.read_one, None),
         ("read, all cores", figures.read_all, None),
         ("read and parse JSON, all cores", figures.parse_all, None),
+        ("write as many bytes as the CSV", figures.write_csv, None),
     ];
     Report {
         title: format!(
@@ -100,6 +106,7 @@ fn report(source: &Path, files: usize, bytes: u64, figures: &Figures) -> Report 
             "log": paths::short(source), "files": files, "bytes": bytes, "csv_bytes": figures.csv_bytes, "cores": figures.cores,
             "collate_s": seconds, "collate_peak_bytes": peak, "collate_again_s": figures.again.seconds,
             "read_one_core_s": figures.read_one, "read_all_cores_s": figures.read_all, "parse_all_cores_s": figures.parse_all,
+            "write_csv_bytes_s": figures.write_csv,
         }),
     }
 }
@@ -194,6 +201,23 @@ fn size_of(files: &[PathBuf]) -> u64 {
 fn csv_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     size_of(&entries.filter(|path| path.extension().is_some_and(|extension| extension == "csv")).collect::<Vec<_>>())
+}
+
+/// Seconds that it takes to write so many bytes to a file, as little as any program that writes the CSV needs.
+fn written(path: &Path, bytes: u64) -> Result<f64> {
+    let failed = || format!("cannot write {}", path.display());
+    let block = vec![b'0'; 1 << 20];
+    let start = Instant::now();
+    let mut file = File::create(path).with_context(failed)?;
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(block.len() as u64);
+        file.write_all(&block[..now as usize]).with_context(failed)?;
+        left -= now;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    fs::remove_file(path).with_context(failed)?;
+    Ok(seconds)
 }
 
 /// Removes all but the logs, so that nothing is remembered.

@@ -2,7 +2,7 @@
 //! seed workflow's and stay as they are; further ones may only be added at the end of their group.
 
 use super::cell::Value;
-use crate::record::{Context, Phase, SampleUnit, Step};
+use crate::record::{Context, Phase, SampleUnit, Step, to_millionths};
 
 /// A column.
 pub struct Column {
@@ -84,7 +84,7 @@ pub const COLUMNS: &[Column] = &[
     },
     step!("memory_throughput_gb_s", memory_gb_s, "bytes read and written / time, GB/s; see throughput_source"),
     step!("param_throughput_gb_s", param_gb_s, "bytes of weights as stored / time, GB/s"),
-    step!("generated_text", text, "the text so far"),
+    step!("generated_text", text, "the text that the step added"),
     context!("platform", platform, "operating system"),
     context!("release", release, "release of the operating system"),
     context!("device", device, "CPU, CUDA, METAL, ..."),
@@ -139,7 +139,7 @@ pub(super) fn speed(step: &Step) -> Option<f64> {
 /// 1000 / ms of a decode step.
 pub(super) fn derived_speed(step: &Step) -> Option<f64> {
     let ms = step.total_ms.filter(|ms| *ms > 0.0)?;
-    (step.phase == Phase::Decode && step.unit == SampleUnit::Step).then(|| 1000.0 / ms)
+    (step.phase == Phase::Decode && step.unit == SampleUnit::Step).then(|| to_millionths(1000.0 / ms))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What the last collation made of which log, so that unchanged logs need not be read again: their rows are copied out of
 //! the old CSV files. The index is a cache: whatever is odd about it, the logs are read instead.
 
-use super::rows;
 use super::sources::{Source, Stamp};
 use super::{Error, Result};
+use super::{output, rows};
 use crate::fingerprint;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ use std::path::Path;
 pub(super) const FILE: &str = ".collate.json";
 
 /// To be raised when the same log comes to give other rows.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// File systems date changes in steps of up to 10 ms: a log changed so shortly before it was read may change once more
 /// without a new date.
@@ -28,6 +28,9 @@ pub(super) struct Index {
     made_by: String,
     /// The header line of the CSV files.
     columns: String,
+    /// The start of the system that the files were made in, where they were not forced to the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
     /// Every CSV file by name.
     pub csvs: BTreeMap<String, Stamp>,
     /// Every log, in the order of the CSV files.
@@ -70,8 +73,9 @@ pub(super) struct Damage {
 
 impl Index {
     /// An index made by this program.
-    pub fn new(csvs: BTreeMap<String, Stamp>, logs: Vec<Entry>) -> Index {
-        Index { made_by: made_by(), columns: rows::header(), csvs, logs }
+    pub fn new(csvs: BTreeMap<String, Stamp>, logs: Vec<Entry>, synced: bool) -> Index {
+        let boot = if synced { None } else { output::boot() };
+        Index { made_by: made_by(), columns: rows::header(), boot, csvs, logs }
     }
 
     /// Writes it into the folder, whole or not at all.
@@ -112,6 +116,10 @@ impl Previous {
     pub fn load(dir: &Path) -> Option<Previous> {
         let index: Index = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
         if index.made_by != made_by() || index.columns != rows::header() {
+            return None;
+        }
+        // A power cut may have taken what was never forced to the disk, and left files of the right size.
+        if index.boot.is_some() && index.boot != output::boot() {
             return None;
         }
         let mut files = HashMap::new();
@@ -175,10 +183,23 @@ fn made_by() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::testing::Dir;
 
     fn entry(name: &str, engine: &str, start: u64, end: u64) -> Entry {
         let parts = vec![Part { engine: engine.into(), start, end, rows: 1 }];
         Entry { name: name.into(), stamp: None, sha256: None, parts, damage: None }
+    }
+
+    #[test]
+    fn files_that_were_not_forced_to_the_disk_are_believed_until_the_next_start() {
+        let dir = Dir::new();
+        let load = |boot: Option<&str>| {
+            let index = Index::new(BTreeMap::new(), vec![], true);
+            Index { boot: boot.map(str::to_owned), ..index }.save(dir.path()).unwrap();
+            Previous::load(dir.path()).is_some()
+        };
+        assert!(load(None) && load(output::boot().as_deref()));
+        assert!(!load(Some("another")));
     }
 
     #[test]
@@ -187,10 +208,11 @@ mod tests {
         let index = Index::new(
             BTreeMap::new(),
             vec![entry("1", "a", h, h + 5), entry("2", "b", h, h + 7), entry("3", "a", h + 5, h + 9)],
+            true,
         );
         assert!(index.tiles("a", h + 9) && index.tiles("b", h + 7) && index.tiles("c", h));
         assert!(!index.tiles("a", h + 10) && !index.tiles("b", h));
-        let gap = Index::new(BTreeMap::new(), vec![entry("1", "a", h + 1, h + 5)]);
+        let gap = Index::new(BTreeMap::new(), vec![entry("1", "a", h + 1, h + 5)], true);
         assert!(!gap.tiles("a", h + 5));
     }
 }

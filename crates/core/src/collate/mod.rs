@@ -15,6 +15,7 @@ mod pipeline;
 pub mod read;
 pub mod rows;
 mod sources;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::record::{self, Input};
 use index::{Damage, Entry, Index, Part, Previous};
 use output::Output;
 use sources::{Source, Stamp};
+use spool::Spool;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -103,14 +105,14 @@ pub fn collate(dir: &Path, options: &Options, progress: &dyn Progress) -> Result
     let parsed = plan.iter().filter(|entry| entry.is_none()).count();
     let mut output = Output::create(dir)?;
     let entries = build(&sources, &plan, previous.as_ref(), &mut output, options, progress)?;
-    let stamps = output.finish()?;
+    let (stamps, synced) = output.finish()?;
     // Files of engines that have no log any more; one that somebody has changed since is left alone.
     let stale = previous.iter().flat_map(Previous::intact).filter(|name| !stamps.contains_key(*name));
     for name in stale {
         fs::remove_file(dir.join(name)).map_err(|cause| Error::Write { path: dir.join(name), cause })?;
     }
     let done = outcome(dir, &entries);
-    Index::new(stamps, entries).save(dir)?;
+    Index::new(stamps, entries, synced).save(dir)?;
     Ok(Outcome { parsed, reused: sources.len() - parsed, written: true, ..done })
 }
 
@@ -150,7 +152,7 @@ fn build(
         |i| plan[i].is_none().then(|| parse(&sources[i], started_ns)),
         |i, made| -> Result<()> {
             let entry = match (made, &plan[i]) {
-                (Some(made), _) => made.write(output)?,
+                (Some(made), _) => made?.write(output)?,
                 (None, Some(entry)) => carry(entry, previous, output)?,
                 (None, None) => return Ok(()),
             };
@@ -178,34 +180,35 @@ fn carry(entry: &Entry, previous: Option<&Previous>, output: &mut Output) -> Res
 /// A log that was read, its rows still in memory.
 struct Parsed {
     entry: Entry,
-    /// Text and number of rows by engine.
-    texts: BTreeMap<String, (Vec<u8>, u64)>,
+    /// Its rows by engine.
+    texts: BTreeMap<String, Spool>,
 }
 
 impl Parsed {
     fn write(self, output: &mut Output) -> Result<Entry> {
         let mut entry = self.entry;
-        for (engine, (text, rows)) in &self.texts {
-            entry.parts.push(output.append(engine, text, *rows)?);
+        for (engine, rows) in self.texts {
+            entry.parts.push(output.append(&engine, rows)?);
         }
         Ok(entry)
     }
 }
 
 /// Reads a log. What is wrong with it becomes part of the result.
-fn parse(source: &Source, started_ns: u64) -> Parsed {
+fn parse(source: &Source, started_ns: u64) -> Result<Parsed> {
     let mut entry = Entry { name: source.name.clone(), stamp: None, sha256: None, parts: Vec::new(), damage: None };
     let mut texts = BTreeMap::new();
     let bytes = match fs::read(&source.path) {
         Ok(bytes) => bytes,
         Err(cause) => {
             entry.damage = Some(Damage { line: None, reason: format!("cannot read it: {cause}") });
-            return Parsed { entry, texts };
+            return Ok(Parsed { entry, texts });
         }
     };
     match to_rows(&bytes, source) {
         Ok(made) => texts = made,
-        Err(damage) => entry.damage = Some(damage),
+        Err(Trouble::Log(damage)) => entry.damage = Some(damage),
+        Err(Trouble::Write(cause)) => return Err(Error::Write { path: source.path.with_extension("csv"), cause }),
     }
     let now = fs::metadata(&source.path).ok().map(|metadata| Stamp::of(&metadata));
     if now == Some(source.stamp) && bytes.len() as u64 == source.stamp.size {
@@ -213,28 +216,44 @@ fn parse(source: &Source, started_ns: u64) -> Parsed {
         let recent = source.stamp.mtime_ns.saturating_add(index::TICK_NS) >= started_ns;
         entry.sha256 = recent.then(|| fingerprint::of_bytes(&bytes));
     }
-    Parsed { entry, texts }
+    Ok(Parsed { entry, texts })
+}
+
+/// Why a log has no rows.
+enum Trouble {
+    /// The log's own fault.
+    Log(Damage),
+    /// There is no place for its rows.
+    Write(io::Error),
 }
 
 /// The rows of a log, by engine.
-fn to_rows(bytes: &[u8], source: &Source) -> std::result::Result<BTreeMap<String, (Vec<u8>, u64)>, Damage> {
-    let mut texts: BTreeMap<String, (Vec<u8>, u64)> = BTreeMap::new();
+fn to_rows(bytes: &[u8], source: &Source) -> std::result::Result<BTreeMap<String, Spool>, Trouble> {
+    let mut texts: BTreeMap<String, Spool> = BTreeMap::new();
+    let dir = source.path.parent().unwrap_or(Path::new("."));
     let mut nameless = None;
+    let mut full = None;
     let read = record::read_each(&Input::new(bytes, &source.path), &mut |series| {
         let engine = &series.context.engine;
         if !names_a_file(engine) {
             nameless = Some(engine.clone());
             return;
         }
-        let (text, count) = texts.entry(engine.clone()).or_default();
-        *count += rows::write_series(text, &series, &source.name);
+        let rows = texts.entry(engine.clone()).or_default();
+        if full.is_none() {
+            rows.rows += rows::write_series(rows.text(), &series, &source.name);
+            full = rows.settle(dir).err();
+        }
     });
-    read.map_err(|error| Damage { line: error.line(), reason: error.reason() })?;
+    if let Some(cause) = full {
+        return Err(Trouble::Write(cause));
+    }
+    read.map_err(|error| Trouble::Log(Damage { line: error.line(), reason: error.reason() }))?;
     if let Some(engine) = nameless {
         let reason = format!("its engine is called `{engine}`, which cannot name a CSV file: correct `framework:`");
-        return Err(Damage { line: None, reason });
+        return Err(Trouble::Log(Damage { line: None, reason }));
     }
-    texts.retain(|_, (_, count)| *count > 0);
+    texts.retain(|_, rows| rows.rows > 0);
     Ok(texts)
 }
 

@@ -1,9 +1,13 @@
-//! The CSV files: written beside the old ones under hidden names, synced, and renamed together at the end. Until then the old
-//! files are untouched; dropped without [`Output::finish`], nothing is left.
+//! The CSV files: written beside the old ones under hidden names and renamed together at the end. Until then the old files
+//! are untouched; dropped without [`Output::finish`], nothing is left.
+//!
+//! Large files are not forced to the disk: that takes longer than all else, and the raw logs can give them again. The index
+//! then says during which start of the system they were made, and is not believed after the next one.
 
 use super::index::Part;
 use super::rows;
 use super::sources::Stamp;
+use super::spool::Spool;
 use super::{ALL, Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,7 +16,13 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// What the names of unfinished files end in.
-const TEMPORARY: &str = ".csv.tmp";
+pub(super) const TEMPORARY: &str = ".csv.tmp";
+
+/// Bytes that are gathered before they are written; the rows of most logs are more, and go straight to the file.
+const BUFFER: usize = 64 << 10;
+
+/// Bytes of CSV that are forced to the disk at once.
+const SYNCED: u64 = 64 << 20;
 
 /// The files that are being written.
 pub(super) struct Output {
@@ -51,41 +61,32 @@ impl Output {
     }
 
     /// Appends new rows of an engine.
-    pub fn append(&mut self, engine: &str, text: &[u8], rows: u64) -> Result<Part> {
+    pub fn append(&mut self, engine: &str, mut spool: Spool) -> Result<Part> {
+        let rows = spool.rows;
+        // Both while the rows are in the processor's caches: reading them back later would take longer.
+        self.all.at += spool.pour(&mut self.all.file).map_err(|cause| self.all.failed(cause))?;
         let table = self.table(engine)?;
         let start = table.at;
-        table.file.write_all(text).map_err(|cause| write_error(&table.finished, cause))?;
-        table.at += text.len() as u64;
+        table.at += spool.pour(&mut table.file).map_err(|cause| write_error(&table.finished, cause))?;
         Ok(Part { engine: engine.to_owned(), start, end: table.at, rows })
     }
 
     /// Appends rows that stand in an old file.
     pub fn copy(&mut self, old: &File, part: &Part) -> Result<Part> {
+        self.all.copy(old, part)?;
         let table = self.table(&part.engine)?;
         let start = table.at;
-        let length = part.end - part.start;
-        let copied = seek(old, part.start).and_then(|file| {
-            let copied = io::copy(&mut file.take(length), &mut table.file)?;
-            if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-        });
-        copied.map_err(|cause| write_error(&table.finished, cause))?;
-        table.at += length;
+        table.copy(old, part)?;
         Ok(Part { start, end: table.at, ..part.clone() })
     }
 
-    /// Completes all files and puts them in place. Returns the stamps by name.
-    pub fn finish(mut self) -> Result<BTreeMap<String, Stamp>> {
+    /// Completes all files and puts them in place. Returns the stamps by name, and whether the files are on the disk.
+    pub fn finish(mut self) -> Result<(BTreeMap<String, Stamp>, bool)> {
+        let synced = self.all.at <= SYNCED || boot().is_none();
         for table in self.tables.values_mut() {
-            table.sync()?;
-            let body = rows::header().len() as u64;
-            let copied = seek(table.file.get_ref(), body).and_then(|mut file| {
-                // From file to file: the system need not bring the bytes here.
-                self.all.file.flush()?;
-                io::copy(&mut file, self.all.file.get_mut())
-            });
-            copied.map_err(|cause| write_error(&self.all.finished, cause))?;
+            table.complete(synced)?;
         }
-        self.all.sync()?;
+        self.all.complete(synced)?;
         let mut stamps = BTreeMap::new();
         for (engine, table) in self.tables.iter().chain([(&ALL.to_owned(), &self.all)]) {
             fs::rename(&table.temporary, &table.finished).map_err(|cause| write_error(&table.finished, cause))?;
@@ -93,7 +94,7 @@ impl Output {
             stamps.insert(format!("{engine}.csv"), Stamp::of(&metadata));
         }
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|cause| write_error(&self.dir, cause))?;
-        Ok(stamps)
+        Ok((stamps, synced))
     }
 
     fn table(&mut self, engine: &str) -> Result<&mut Table> {
@@ -117,9 +118,8 @@ impl Table {
     fn create(dir: &Path, name: &str) -> Result<Table> {
         let finished = dir.join(format!("{name}.csv"));
         let temporary = dir.join(format!(".{name}{TEMPORARY}"));
-        // Readable as well: `all.csv` is made from the others.
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary);
-        let file = BufWriter::with_capacity(1 << 20, file.map_err(|cause| write_error(&temporary, cause))?);
+        let file = File::create(&temporary);
+        let file = BufWriter::with_capacity(BUFFER, file.map_err(|cause| write_error(&temporary, cause))?);
         let mut table = Table { temporary, finished, file, at: 0 };
         let header = rows::header();
         table.file.write_all(header.as_bytes()).map_err(|cause| table.failed(cause))?;
@@ -127,14 +127,33 @@ impl Table {
         Ok(table)
     }
 
-    fn sync(&mut self) -> Result<()> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        synced.map_err(|cause| self.failed(cause))
+    /// Appends rows that stand in an old file.
+    fn copy(&mut self, old: &File, part: &Part) -> Result<()> {
+        let length = part.end - part.start;
+        let copied = seek(old, part.start).and_then(|file| {
+            let copied = io::copy(&mut file.take(length), &mut self.file)?;
+            if copied == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        });
+        copied.map_err(|cause| self.failed(cause))?;
+        self.at += length;
+        Ok(())
+    }
+
+    fn complete(&mut self, sync: bool) -> Result<()> {
+        let flushed = self.file.flush();
+        let done = flushed.and_then(|()| if sync { self.file.get_ref().sync_all() } else { Ok(()) });
+        done.map_err(|cause| self.failed(cause))
     }
 
     fn failed(&self, cause: io::Error) -> Error {
         write_error(&self.finished, cause)
     }
+}
+
+/// Names the present start of the system, where it has such a name.
+pub(super) fn boot() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// The file at a place; a shared handle can be read as well.
@@ -152,17 +171,25 @@ mod tests {
     use super::*;
     use crate::record::testing::Dir;
 
+    fn spool(text: &str) -> Spool {
+        let mut spool = Spool::default();
+        spool.rows = 1;
+        spool.text().extend_from_slice(text.as_bytes());
+        spool
+    }
+
     #[test]
-    fn all_holds_the_engines_in_the_order_of_their_names() {
+    fn all_holds_every_row_in_the_order_of_the_logs() {
         let dir = Dir::new();
         let mut output = Output::create(dir.path()).unwrap();
         for (engine, text) in [("b", "b1\n"), ("a", "a1\n"), ("b", "b2\n")] {
-            output.append(engine, text.as_bytes(), 1).unwrap();
+            output.append(engine, spool(text)).unwrap();
         }
-        let stamps = output.finish().unwrap();
+        let (stamps, synced) = output.finish().unwrap();
+        assert!(synced);
         assert_eq!(stamps.keys().collect::<Vec<_>>(), ["a.csv", "all.csv", "b.csv"]);
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!(read("all.csv"), rows::header() + "a1\nb1\nb2\n");
+        assert_eq!(read("all.csv"), rows::header() + "b1\na1\nb2\n");
         assert_eq!(read("b.csv"), rows::header() + "b1\nb2\n");
         assert_eq!(stamps["b.csv"].size, read("b.csv").len() as u64);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
@@ -174,7 +201,7 @@ mod tests {
         fs::write(dir.path().join("a.csv"), "old").unwrap();
         fs::write(dir.path().join(".gone.csv.tmp"), "half").unwrap();
         let mut output = Output::create(dir.path()).unwrap();
-        output.append("a", b"new\n", 1).unwrap();
+        output.append("a", spool("new\n")).unwrap();
         drop(output);
         assert_eq!(fs::read_to_string(dir.path().join("a.csv")).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -20,7 +20,7 @@ pub mod writer;
 
 pub use event::{Event, Resources};
 pub use file_name::FileName;
-pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource};
+pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};
 pub use writer::LogWriter;
 
 use std::io;

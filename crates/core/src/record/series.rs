@@ -124,7 +124,7 @@ pub struct Step {
     pub memory_gb_s: Option<f64>,
     /// Bytes of weights / time, GB/s.
     pub param_gb_s: Option<f64>,
-    /// The text generated so far.
+    /// The text that the step added. A tool that prints the text so far is read back to this.
     pub text: Option<String>,
 }
 
@@ -169,4 +169,11 @@ pub enum Status {
     Interrupted,
     /// The launch failed.
     Failed,
+}
+
+/// A derived rate with six decimals: it is printed with every row, and the times that it comes from have no more digits.
+pub fn to_millionths(value: f64) -> f64 {
+    let scaled = (value * 1e6).round();
+    // Small rates keep their digits, and what is too large has none behind the point.
+    if (1e5..9e15).contains(&scaled) { scaled / 1e6 } else { value }
 }

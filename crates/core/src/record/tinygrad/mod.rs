@@ -302,14 +302,28 @@ impl<'a> Reader<'a> {
             self.finish_text(end);
         }
         let context = std::mem::take(&mut self.run.context);
-        let steps = std::mem::take(&mut self.run.steps);
+        let mut steps = std::mem::take(&mut self.run.steps);
         self.has_enqueue = false;
         if steps.is_empty() {
             return;
         }
         let counted = steps.iter().any(|step| step.memory_gb_s.is_some());
+        additions(&mut steps);
         let throughput_source = counted.then_some(ThroughputSource::Engine);
         emit(Series { context: Context { launch: Some(self.launches), throughput_source, ..context }, steps });
+    }
+}
+
+/// The text so far of each step becomes what the step added to the one before. Text that was changed (a character that came
+/// in two halves) begins where the two part.
+fn additions(steps: &mut [Step]) {
+    for i in (1..steps.len()).rev() {
+        let (before, from) = steps.split_at_mut(i);
+        if let (Some(before), Some(text)) = (&before[i - 1].text, &mut from[0].text) {
+            let common: usize =
+                before.chars().zip(text.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum();
+            text.drain(..common);
+        }
     }
 }
 

@@ -27,7 +27,8 @@ fn the_real_log_is_read_to_the_last_line() {
     assert_eq!((first.memory_gb_s, first.param_gb_s, first.text.as_deref()), (Some(80.11), Some(33.6), Some("Hello")));
     let last = run.steps.last().unwrap();
     let text = "Hello! How can I help you today?assistant\n\nI can provide information and entertainment";
-    assert_eq!((last.step, last.total_ms, last.text.as_deref()), (Some(19), Some(24.29), Some(text)));
+    assert_eq!((last.step, last.total_ms, last.text.as_deref()), (Some(19), Some(24.29), Some(" entertainment")));
+    assert_eq!(texts(run).concat(), text);
     let c = &run.context;
     assert_eq!((c.engine.as_str(), c.hostname.as_deref(), c.seed), ("tinygrad", Some("softmacs"), Some(42)));
     assert_eq!((c.load_ms, c.launch, c.status), (Some(3.81), Some(1), Status::Ok));
@@ -84,7 +85,7 @@ fn a_seed_begins_a_run_unless_the_next_text_repeats_it() {
     );
     let code = format!("seed = 7\n{}{}", step(1, "x\nseed = 8"), step(2, "x\nseed = 81"));
     let runs = read(&code);
-    assert_eq!((runs.len(), texts(&runs[0])), (1, vec!["x\nseed = 8", "x\nseed = 81"]));
+    assert_eq!((runs.len(), texts(&runs[0])), (1, vec!["x\nseed = 8", "1"]));
 }
 
 #[test]
@@ -122,6 +123,6 @@ fn windows_line_ends_and_broken_characters_are_read() {
 fn old_versions_without_enqueue_are_read() {
     let total = "total  20.00 ms, 50.00 tok/s, 100.00 GB/s, param 50.00 GB/s\n";
     let runs = read(&format!("seed = 7\n{total}a\n{total}ab\n"));
-    assert_eq!(texts(&runs[0]), ["a", "ab"]);
+    assert_eq!(texts(&runs[0]), ["a", "b"]);
     assert!(runs[0].steps.iter().all(|s| s.enqueue_ms.is_none()));
 }

@@ -1,6 +1,6 @@
 //! A repetition as it stands in the log, and the steps that it comes down to.
 
-use super::super::series::{Phase, SampleUnit, Step, ThroughputSource};
+use super::super::series::{Phase, SampleUnit, Step, ThroughputSource, to_millionths};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -47,14 +47,10 @@ impl Pass<'_> {
     pub fn steps(&self, moved: &Moved) -> Result<(Vec<Step>, Option<ThroughputSource>), String> {
         self.check()?;
         let mut steps = Vec::with_capacity(self.done_ns.len());
-        let mut text = String::new();
         let mut before = 0;
         for (i, &done) in self.done_ns.iter().enumerate() {
-            if let Some(piece) = self.pieces.get(i) {
-                text.push_str(&piece.0);
-            }
             let mut step = self.step(i, before, done, moved)?;
-            step.text = (!self.pieces.is_empty()).then(|| text.clone());
+            step.text = self.pieces.get(i).map(|piece| piece.0.clone().into_owned());
             steps.push(step);
             before = done;
         }
@@ -127,5 +123,5 @@ impl Pass<'_> {
 
 /// Bytes per nanosecond are GB/s. Nothing counted, or no time passed: no figure.
 fn gb_per_s(bytes: f64, ns: u64) -> Option<f64> {
-    (bytes > 0.0 && ns > 0).then(|| bytes / ns as f64)
+    (bytes > 0.0 && ns > 0).then(|| to_millionths(bytes / ns as f64))
 }
