@@ -1,5 +1,6 @@
 //! llama.cpp's own tools (llama-bench, llama-quantize, the converter), built for comparison from the complete source inside
-//! PyPI's llama-cpp-python, with the settings that the worker's library was built with.
+//! PyPI's llama-cpp-python, on the very library source that the worker was built of and with the same settings: the crate that
+//! the worker links leaves the tools out, and the package carries another version of the library.
 
 use crate::paths;
 use crate::python::{Environment, Packages};
@@ -15,7 +16,7 @@ const REQUIREMENT: &str = "xtask/src/bench/llama-cpp-python.txt";
 pub struct LlamaCpp {
     /// The source tree.
     pub source: PathBuf,
-    /// As `llama-cpp-python-0.3.36, llama.cpp 0c1e57098`.
+    /// As `tools of llama-cpp-python-0.3.36 (llama.cpp 0c1e57098) on the worker's library, ggml 0.26.0`.
     pub version: String,
     programs: PathBuf,
 }
@@ -31,12 +32,14 @@ impl LlamaCpp {
 pub fn tools(toolchain: &Toolchain, targets: &[&str]) -> Result<LlamaCpp> {
     let archive = archive()?;
     let package = stem(&archive)?;
-    let source = paths::bench().join(&package).join("vendor").join("llama.cpp");
+    let complete = paths::bench().join(&package).join("vendor").join("llama.cpp");
     let commit = commit(&archive, &package);
-    unpack(&archive, &package, &source)?;
+    unpack(&archive, &package, &complete)?;
+    let cache = worker_cache()?;
+    let settings = settings_of(&cache);
+    let (source, ggml) = overlay(&complete, &library_of(&cache)?)?;
 
-    let build = paths::bench().join(format!("{package}-build"));
-    let settings = settings()?;
+    let build = paths::bench().join(format!("{package}-ggml-{ggml}-build"));
     say("bench", format!("building {} (minutes the first time)", targets.join(" and ")));
     let hint = format!("If it does not end well, remove {} and try again.", paths::short(&build));
     Cmd::new("cmake")
@@ -57,7 +60,7 @@ pub fn tools(toolchain: &Toolchain, targets: &[&str]) -> Result<LlamaCpp> {
     make.envs(&toolchain.env).hint(&hint).run()?;
     Ok(LlamaCpp {
         source,
-        version: format!("{}, llama.cpp {commit}", package.replace('_', "-")),
+        version: format!("tools of {} (llama.cpp {commit}) on the worker's library, ggml {ggml}", package.replace('_', "-")),
         programs: build.join("bin"),
     })
 }
@@ -144,8 +147,45 @@ fn unpack(archive: &Path, package: &str, source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The settings of the worker's library, from the cache that its own build left: compilers, flags, all of ggml's options.
-fn settings() -> Result<Vec<String>> {
+/// What the library consists of, and the code of `common` that is written against it.
+const LIBRARY: &[&str] = &["ggml", "src", "include", "common", "vendor", "cmake"];
+
+/// A source tree with the tools of one llama.cpp and the library of another. Returns it and the library's version of ggml.
+fn overlay(complete: &Path, library: &Path) -> Result<(PathBuf, String)> {
+    let cmake = library.join("ggml").join("CMakeLists.txt");
+    let text = fs::read_to_string(&cmake).with_context(|| format!("cannot read {}", cmake.display()))?;
+    let ggml = ggml_version(&text).ok_or_else(|| anyhow!("{} names no version of ggml", cmake.display()))?;
+    let place = paths::bench().join(format!("llama.cpp-ggml-{ggml}"));
+    if place.is_dir() {
+        return Ok((place, ggml));
+    }
+    let aside = paths::bench().join("overlaying");
+    let _ = fs::remove_dir_all(&aside);
+    Cmd::new("cp").arg("-R").arg(complete).arg(&aside).run()?;
+    for part in LIBRARY {
+        let _ = fs::remove_dir_all(aside.join(part));
+        Cmd::new("cp").arg("-R").arg(library.join(part)).arg(aside.join(part)).run()?;
+    }
+    fs::rename(&aside, &place).with_context(|| format!("cannot move the source to {}", place.display()))?;
+    Ok((place, ggml))
+}
+
+fn ggml_version(cmake: &str) -> Option<String> {
+    let number = |name: &str| {
+        let line = cmake.lines().find_map(|line| line.strip_prefix(&format!("set(GGML_VERSION_{name} ")))?;
+        line.strip_suffix(')').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    Some(format!("{}.{}.{}", number("MAJOR")?, number("MINOR")?, number("PATCH")?))
+}
+
+/// The source that the worker's library was built of.
+fn library_of(cache: &str) -> Result<PathBuf> {
+    let line = cache.lines().find_map(|line| line.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="));
+    line.map(PathBuf::from).ok_or_else(|| anyhow!("the worker's CMakeCache.txt does not name its source"))
+}
+
+/// The cache that the build of the worker's library left: source, compilers, flags, all of ggml's options.
+fn worker_cache() -> Result<String> {
     let build = paths::release().join("build");
     let entries = fs::read_dir(&build).with_context(|| format!("cannot read {}", build.display()))?.flatten();
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("llama-cpp-sys-2-"));
@@ -154,8 +194,7 @@ fn settings() -> Result<Vec<String>> {
         .filter(|cache| cache.is_file())
         .max_by_key(|cache| cache.metadata().and_then(|data| data.modified()).ok());
     let newest = newest.ok_or_else(|| anyhow!("{} holds no build of llama.cpp", build.display()))?;
-    let text = fs::read_to_string(&newest).with_context(|| format!("cannot read {}", newest.display()))?;
-    Ok(settings_of(&text))
+    fs::read_to_string(&newest).with_context(|| format!("cannot read {}", newest.display()))
 }
 
 fn settings_of(cache: &str) -> Vec<String> {
@@ -180,6 +219,16 @@ fn settings_of(cache: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_and_source_of_the_library_are_found() {
+        let cmake = "set(GGML_VERSION_MAJOR 0)\nset(GGML_VERSION_MINOR 26)\nset(GGML_VERSION_PATCH 0)\nset(GGML_VERSION_BASE \"x\")\n";
+        assert_eq!(ggml_version(cmake).as_deref(), Some("0.26.0"));
+        assert_eq!(ggml_version("set(GGML_VERSION_MAJOR 0)\n"), None);
+        let cache = "A:BOOL=ON\nCMAKE_HOME_DIRECTORY:INTERNAL=/src/llama.cpp\n";
+        assert_eq!(library_of(cache).unwrap(), Path::new("/src/llama.cpp"));
+        assert!(library_of("A:BOOL=ON\n").is_err());
+    }
 
     #[test]
     fn compilers_flags_and_options_are_taken_over() {

@@ -113,7 +113,6 @@ fn report(case: &Case, their_version: &str, prepared: &Prepared, outcome: Outcom
         notes: vec![
             format!("tokometer's worker: {version}"),
             format!("llama-bench: {their_version}"),
-            "the two carry different versions of llama.cpp, so a ratio holds that difference too".into(),
             "same compilers, flags and ggml options (read from the worker's own build)".into(),
             "batch, flash attention and polling: the defaults of both, which are the same".into(),
             format!(

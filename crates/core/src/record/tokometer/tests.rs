@@ -39,7 +39,7 @@ fn a_repetition_is_a_prefill_step_and_decode_steps() {
         total_ms: Some(4.0),
         memory_gb_s: Some(3_025_000.0 / 4e6),
         param_gb_s: Some(1.0),
-        text: Some("a, \"b\"".into()),
+        text: Some(", \"b\"".into()),
         ..Step::default()
     };
     assert_eq!(steps[1], decode);
