@@ -218,6 +218,9 @@ pub struct Run {
     /// An engine's own setting, NAME=VALUE; may be repeated
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
+    /// Memory that each worker may use, as 6G or 500M; one that needs more is recorded as out of memory [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<String>,
     /// Seconds without an answer after which a worker counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,

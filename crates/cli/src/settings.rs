@@ -158,6 +158,7 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
         kv_type: args.kv_type.clone(),
         device: args.device.clone(),
         options: args.options.iter().map(|text| option(text)).collect::<Result<_>>()?,
+        memory_limit: args.memory_limit.as_deref().map(memory_limit).transpose()?,
     };
     let wanted: Vec<_> = found.iter().map(|found| found.engine).collect();
     let quantizations = quantizations(&args.selection, config);
@@ -178,5 +179,35 @@ fn option(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => bail!("--option takes NAME=VALUE, not {text:?}"),
+    }
+}
+
+/// `6G`, `500MB`, `1.5GiB`: bytes, in decimal units unless they are binary ones.
+fn memory_limit(text: &str) -> Result<u64> {
+    const UNITS: [(&str, f64); 6] =
+        [("GiB", (1u64 << 30) as f64), ("MiB", (1u64 << 20) as f64), ("GB", 1e9), ("MB", 1e6), ("G", 1e9), ("M", 1e6)];
+    let parse = |(suffix, unit): &(&str, f64)| {
+        let number: f64 = text.trim().strip_suffix(suffix)?.trim().parse().ok()?;
+        Some(number * unit)
+    };
+    match UNITS.iter().find_map(parse) {
+        // No engine starts in less; more than 2^53 bytes is no limit.
+        Some(bytes) if (1e6..9e15).contains(&bytes) => Ok(bytes as u64),
+        _ => bail!("--memory-limit takes an amount with its unit, as 6G or 500M, and at least 1M; not {text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_limit;
+
+    #[test]
+    fn memory_limits_have_units() {
+        assert_eq!(memory_limit("64M").unwrap(), 64_000_000);
+        assert_eq!(memory_limit("1.5 GB").unwrap(), 1_500_000_000);
+        assert_eq!(memory_limit("6GiB").unwrap(), 6 << 30);
+        for text in ["6", "", "G", "-1G", "0.1M", "nanG", "infG", "6g"] {
+            assert!(memory_limit(text).is_err(), "{text}");
+        }
     }
 }

@@ -78,7 +78,7 @@ fn nearest_existing(path: &Path) -> &Path {
 }
 
 /// A number of bytes for a person, in units of 1000.
-fn amount(bytes: u64) -> String {
+pub(crate) fn amount(bytes: u64) -> String {
     if bytes < 1_000_000_000 {
         return format!("{:.1} MB", bytes as f64 / 1e6);
     }

@@ -1,8 +1,9 @@
 //! The mock engine: timings that are computed, not measured, and every kind of misbehaviour on demand.
 //!
 //! Options of `load`: `prefill_us` and `decode_us` per token (defaults 100 and 1000), `growth_ns` added per token of
-//! context, `sleep_ms` real time per generation, and `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to
-//! the N-th process that counts itself in the file `fault_counter`.
+//! context, `sleep_ms` real time per generation, `allocate_mb` of real memory that loading takes and touches, and
+//! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
+//! `fault_counter`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -16,6 +17,7 @@ use tokometer_protocol::{
 const FAULTS: &[&str] = &[
     "crash_in_load",
     "hang_in_load",
+    "deaf",
     "crash_in_generate",
     "hang",
     "killed",
@@ -31,6 +33,7 @@ const FAULTS: &[&str] = &[
 struct Mock {
     options: BTreeMap<String, String>,
     loaded: bool,
+    memory: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
@@ -52,6 +55,9 @@ fn main() -> io::Result<()> {
         send(&Reply { id: call.id, body })?;
         if last {
             break;
+        }
+        if mock.loaded && mock.fault() == "deaf" {
+            std::thread::sleep(Duration::from_secs(3600));
         }
     }
     Ok(())
@@ -103,6 +109,7 @@ impl Mock {
             }
             _ => (),
         }
+        self.allocate()?;
         self.loaded = true;
         let native = load.quantize.unwrap_or_else(|| "mock-8".into());
         let bits: u64 = native.rsplit('-').next().and_then(|bits| bits.parse().ok()).unwrap_or(8);
@@ -121,6 +128,17 @@ impl Mock {
             vocab_size: 1000,
             ..Loaded::default()
         })))
+    }
+
+    /// Takes memory and writes to all of it.
+    fn allocate(&mut self) -> Result<(), Failure> {
+        let megabytes = self.number("allocate_mb", 0);
+        let bytes = usize::try_from(megabytes).ok().and_then(|n| n.checked_mul(1_000_000)).unwrap_or(usize::MAX);
+        if self.memory.try_reserve_exact(bytes).is_err() {
+            return failure(FailureKind::OutOfMemory, &format!("cannot allocate {megabytes} MB"));
+        }
+        self.memory.resize(bytes, 1);
+        Ok(())
     }
 
     /// Disarms the fault in all but the launch that it is meant for.

@@ -132,15 +132,22 @@ fn save(name: &str, report: &Report, machine: Value) -> Result<()> {
     Ok(())
 }
 
-/// `1GB`, `50MB`, `1000`: decimal units.
+/// The least that `--size` can be: a smaller number has lost its unit.
+const SMALLEST: u64 = 1_000_000;
+
+/// `1GB`, `50MB`, `1000000`: decimal units.
 fn bytes(text: &str) -> Result<u64> {
     let units = [("GB", 1_000_000_000), ("G", 1_000_000_000), ("MB", 1_000_000), ("M", 1_000_000), ("", 1)];
     let parse = |(suffix, unit): &(&str, u64)| {
         let number: f64 = text.strip_suffix(suffix)?.trim().parse().ok()?;
         (number.is_finite() && number > 0.0).then_some((number * *unit as f64) as u64)
     };
-    let found = units.iter().find_map(parse);
-    found.ok_or_else(|| anyhow!(Usage(format!("--size cannot be {text:?}; it can be 1GB, 200MB, ..."))))
+    let found = units.iter().find_map(parse).filter(|bytes| *bytes >= SMALLEST);
+    found.ok_or_else(|| {
+        anyhow!(Usage(format!(
+            "--size cannot be {text:?}: give 1 MB or more with its unit, as --size 300MB or --size 1GB"
+        )))
+    })
 }
 
 #[cfg(test)]
@@ -152,8 +159,12 @@ mod tests {
         assert_eq!(bytes("1GB").unwrap(), 1_000_000_000);
         assert_eq!(bytes("0.5G").unwrap(), 500_000_000);
         assert_eq!(bytes("50MB").unwrap(), 50_000_000);
-        assert_eq!(bytes("1234").unwrap(), 1234);
+        assert_eq!(bytes("1234567").unwrap(), 1_234_567);
         assert!(bytes("-1GB").is_err() && bytes("big").is_err() && bytes("0").is_err());
+        for lost in ["0.3", "300", "0.3MB"] {
+            let error = bytes(lost).unwrap_err();
+            assert!(error.is::<Usage>() && error.to_string().contains("--size 300MB"), "{error}");
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use super::{OK, SOME_FAILED, Session, prepare, print_json};
 use crate::args::Run;
 use crate::settings::{self, RunSettings};
-use crate::terminal::{Align, Table};
+use crate::terminal::{Align, Table, Terminal};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 use tokometer_core::analyze::{self, Estimate, Group};
-use tokometer_core::machine::{self, Lock};
+use tokometer_core::engine::Discovery;
+use tokometer_core::machine::{self, Lock, MemoryGroup};
 use tokometer_core::record;
 use tokometer_core::run::{self, CaseOutcome, Job, Options};
 
@@ -46,6 +47,7 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
         terminal.warn(&warning.message);
     }
     terminal.say(&format!("measuring on {}", settings.machine.line()));
+    tell_limit(terminal, &settings);
     let options = Options {
         output: session.folders.output(),
         schedule: settings.schedule,
@@ -63,6 +65,18 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
     Ok((outcomes, if complete { OK } else { SOME_FAILED }))
 }
 
+/// Says how a memory limit will be kept.
+fn tell_limit(terminal: &Terminal, settings: &RunSettings) {
+    let Some(limit) = settings.cases.iter().find_map(|case| case.settings.memory_limit) else { return };
+    let amount = format!("each worker may use {:.3} GB of memory", limit as f64 / 1e9);
+    match MemoryGroup::create(Path::new("/"), limit) {
+        Ok(_) => terminal.say(&format!("{amount}, kept by a control group")),
+        Err(why) => terminal.warn(&format!(
+            "{amount}, kept by RLIMIT_DATA, which counts what is reserved and not what is used: no control group can be made ({why})"
+        )),
+    }
+}
+
 /// The machine's lock: preparing disturbs a measurement as much as another measurement does.
 pub fn exclusive(session: &Session<'_>) -> Result<Lock> {
     let waiting =
@@ -76,7 +90,7 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
     for case in &settings.cases {
         let Some(found) = settings.found.iter().find(|found| found.engine.name == case.engine) else { continue };
         let discovery = match &found.worker {
-            Ok(discovery) => discovery.clone(),
+            Ok(discovery) => Discovery { memory_limit: case.settings.memory_limit, ..discovery.clone() },
             Err(reason) => {
                 failed.push(format!("{}: {reason}", case.title()));
                 continue;

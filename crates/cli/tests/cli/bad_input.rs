@@ -1,13 +1,12 @@
 //! Bad input gets a clear error with the way out, and never a panic.
 
-use crate::dir::Dir;
+use crate::dir::{Dir, on_tiny};
 
 #[test]
 fn names_that_are_not_known_come_with_the_nearest() {
     let dir = Dir::new("names");
-    dir.run(&["run", "--engine", "lamacpp", "--model", "synthetic:tiny"]).fails(1, &["did you mean llamacpp"]);
-    dir.run(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "Q4KM"])
-        .fails(1, &["Q4_K_M"]);
+    dir.run(&on_tiny("run", "lamacpp", &[])).fails(1, &["did you mean llamacpp"]);
+    dir.run(&on_tiny("prepare", "llamacpp", &["--quantize", "Q4KM"])).fails(1, &["Q4_K_M"]);
     dir.run(&["prepare", "--model", "synthetic:tinny"]).fails(1, &["tiny"]);
     dir.run(&["run", "--size", "2B"]).fails(1, &["1B"]);
     dir.run(&["plot", "--only", "backend"]).fails(1, &["backend_comparison"]);
@@ -26,9 +25,9 @@ fn a_configuration_with_an_unknown_key_names_line_and_key() {
 fn numbers_that_make_no_sense_are_refused() {
     let dir = Dir::new("numbers");
     dir.mock(&["--gen-tokens", "1"]).fails(2, &[]);
-    dir.run(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--gen-tokens", "1"]).fails(1, &["--gen-tokens"]);
-    dir.run(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--launches", "0"]).fails(1, &["--launches"]);
-    dir.run(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--option", "x"]).fails(1, &["NAME=VALUE"]);
+    dir.run(&on_tiny("run", "mock", &["--gen-tokens", "1"])).fails(1, &["--gen-tokens"]);
+    dir.run(&on_tiny("run", "mock", &["--launches", "0"])).fails(1, &["--launches"]);
+    dir.run(&on_tiny("run", "mock", &["--option", "x"])).fails(1, &["NAME=VALUE"]);
 }
 
 #[test]
@@ -59,7 +58,7 @@ fn a_folder_that_is_no_checkpoint_or_lacks_a_tokenizer_is_named() {
 #[test]
 fn a_safetensors_header_that_points_outside_the_file_is_named() {
     let dir = Dir::new("safetensors");
-    dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16"]);
+    dir.ok(&on_tiny("prepare", "llamacpp", &["--quantize", "float16"]));
     let folder = std::fs::read_dir(dir.path("models"))
         .unwrap()
         .flatten()

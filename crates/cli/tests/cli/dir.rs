@@ -64,10 +64,8 @@ impl Dir {
 
     /// Measures one mock case with these further arguments.
     pub fn mock(&self, more: &[&str]) -> Ran {
-        let mut arguments =
-            vec!["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4"];
-        arguments.extend(more);
-        self.run(&arguments)
+        let workload = &["--prompt-tokens", "8", "--gen-tokens", "4"][..];
+        self.run(&on_tiny("run", "mock", &[workload, more].concat()))
     }
 
     /// Names of raw logs.
@@ -111,6 +109,11 @@ impl Ran {
         }
         assert!(!self.err.contains("panicked"), "{}", self.err);
     }
+}
+
+/// Arguments of a command that works on the tiny model, with these further ones.
+pub fn on_tiny<'a>(command: &'a str, engine: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[command, "--engine", engine, "--model", "synthetic:tiny"][..], more].concat()
 }
 
 /// The program under test.

@@ -1,7 +1,8 @@
 //! Nothing measured is lost: workers that crash, hang, talk nonsense or are killed; the harness killed; full and
 //! unwritable disks.
 
-use crate::dir::{Dir, program};
+use crate::dir::{Dir, Ran, names, on_tiny, program};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,80 @@ fn out_of_memory_is_recorded() {
     one_bad_launch("memory", "out_of_memory", "out_of_memory", false);
 }
 
+/// More than a pipe holds (64 KiB), so that writing it waits for a reader.
+#[test]
+fn a_worker_that_stops_reading_is_a_hang() {
+    let dir = Dir::new("deaf");
+    let big = ["--prompt-tokens", "60000", "--gen-tokens", "4", "--launches", "1", "--timeout", "2"];
+    let ran = dir.run(&on_tiny("run", "mock", &[&big[..], &["--option", "fault=deaf"]].concat()));
+    ran.fails(3, &["hang", "does not read its input"]);
+    dir.ok(&["collate"]);
+    let rows = dir.rows();
+    assert!(rows.len() == 1 && rows[0]["reason"].starts_with("hang"), "{rows:?}");
+}
+
+/// The highest memory of a launch that failed is known, whether it ended by itself or was ended.
+#[test]
+fn the_memory_of_a_worker_that_failed_is_in_its_row() {
+    for fault in ["crash_in_generate", "hang", "killed"] {
+        let dir = Dir::new(&format!("peak-{fault}"));
+        let fault = format!("fault={fault}");
+        let options = ["--option", "allocate_mb=300", "--option", &fault];
+        dir.mock(&[&["--launches", "1", "--timeout", "2"][..], &options].concat()).fails(3, &[]);
+        dir.ok(&["collate"]);
+        let rows = dir.rows();
+        let peak: u64 = rows[0]["peak_rss_bytes"].parse().unwrap();
+        assert!((300_000_000..400_000_000).contains(&peak), "{fault}: {peak}");
+    }
+}
+
+/// Where this user may make control groups in version 1: the folder of the tests' own group.
+fn own_memory_group() -> Option<PathBuf> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path.to_owned()))?;
+    let folder = PathBuf::from(format!("/sys/fs/cgroup/memory{path}"));
+    let probe = folder.join(format!("probe-{}", std::process::id()));
+    std::fs::create_dir(&probe).ok()?;
+    std::fs::remove_dir(&probe).unwrap();
+    Some(folder)
+}
+
+#[test]
+fn a_worker_that_needs_more_than_its_memory_limit_is_out_of_memory() {
+    let dir = Dir::new("limit");
+    let limited = ["--launches", "2", "--memory-limit", "64M"];
+    let arguments = on_tiny("run", "mock", &[&limited[..], &["--option", "allocate_mb=300"]].concat());
+    let child = dir.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    ran.fails(3, &["out_of_memory", "0.064 GB"]);
+    let log = std::fs::read_to_string(dir.path("benchmark_output").join(&dir.logs()[0])).unwrap();
+    assert!(log.contains("\"memory_limit\":64000000"), "{log}");
+    dir.ok(&["collate"]);
+    let rows = dir.rows();
+    // What does not fit once does not fit twice.
+    assert_eq!(rows.len(), 1);
+    let by_rlimit = log.contains("limit_without_cgroup");
+    let expected = if by_rlimit { "cannot allocate 300 MB" } else { "more than its memory limit of 64.0 MB" };
+    assert!(rows[0]["reason"].starts_with("out_of_memory") && rows[0]["reason"].contains(expected), "{rows:?}");
+    assert_eq!(rows[0]["warnings"].contains("limit_without_cgroup"), by_rlimit);
+    if let Some(folder) = own_memory_group() {
+        assert!(!by_rlimit, "{}", ran.err);
+        let made = format!("tokometer-{pid}-");
+        assert!(names(&folder).iter().all(|name| !name.starts_with(&made)), "{:?}", names(&folder));
+    }
+}
+
+#[test]
+fn a_memory_limit_that_suffices_changes_nothing_and_nonsense_is_refused() {
+    let dir = Dir::new("within");
+    let ran = dir.mock(&["--launches", "1", "--memory-limit", "500M", "--option", "allocate_mb=50"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    dir.ok(&["collate"]);
+    assert!(dir.rows().iter().all(|row| row["status"] == "ok"));
+    dir.mock(&["--memory-limit", "6"]).fails(1, &["--memory-limit", "6G"]);
+}
+
 #[test]
 fn what_a_crashed_engine_said_last_is_in_the_record() {
     let dir = Dir::new("words");
@@ -100,25 +175,24 @@ fn a_flood_of_output_neither_blocks_nor_fills_the_log() {
 fn a_killed_harness_loses_nothing_that_was_measured() {
     for (i, wait) in [60, 150, 240, 420].into_iter().enumerate() {
         let dir = Dir::new(&format!("kill{i}"));
-        let mut command = dir.command(&[
+        let mut command = dir.command(&on_tiny(
             "run",
-            "--engine",
             "mock",
-            "--model",
-            "synthetic:tiny",
-            "--prompt-tokens",
-            "8",
-            "--gen-tokens",
-            "4",
-            "--launches",
-            "50",
-            "--repetitions",
-            "4",
-            "--warmup",
-            "0",
-            "--option",
-            "sleep_ms=20",
-        ]);
+            &[
+                "--prompt-tokens",
+                "8",
+                "--gen-tokens",
+                "4",
+                "--launches",
+                "50",
+                "--repetitions",
+                "4",
+                "--warmup",
+                "0",
+                "--option",
+                "sleep_ms=20",
+            ],
+        ));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
@@ -142,11 +216,7 @@ fn a_killed_harness_loses_nothing_that_was_measured() {
 fn a_worker_dies_with_the_harness() {
     let dir = Dir::new("orphan");
     let marker = format!("sleep_ms=600{}", std::process::id() % 1000 + 1000);
-    let mut child = dir
-        .command(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--option", &marker])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = dir.command(&on_tiny("run", "mock", &["--option", &marker])).stderr(Stdio::null()).spawn().unwrap();
     let workers = || -> Vec<String> {
         let out = Command::new("ps").args(["-o", "pid=", "--ppid", &child.id().to_string()]).output().unwrap().stdout;
         String::from_utf8_lossy(&out).split_whitespace().map(str::to_owned).collect()
@@ -178,7 +248,7 @@ fn a_full_disk_is_an_error_that_keeps_what_was_written() {
         program(),
         dir.path("").display()
     );
-    let ran = crate::dir::Ran::of(Command::new("sh").args(["-c", &script]).output().unwrap());
+    let ran = Ran::of(Command::new("sh").args(["-c", &script]).output().unwrap());
     ran.fails(1, &["cannot write the raw log", "benchmark_output"]);
     assert!(dir.logs()[0].ends_with(".partial"));
     dir.ok(&["collate"]);
@@ -197,14 +267,13 @@ fn an_unwritable_folder_is_named_before_anything_is_measured() {
 #[test]
 fn an_interrupted_preparation_leaves_nothing_that_looks_finished() {
     let dir = Dir::new("prepare");
-    let arguments =
-        ["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16,nf4,int8,default"];
+    let arguments = on_tiny("prepare", "llamacpp", &["--quantize", "float16,nf4,int8,default"]);
     for wait in [10, 40, 80, 120, 200] {
         let mut child = dir.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
-        for name in crate::dir::names(&dir.path("models")).iter().filter(|name| !name.starts_with('.')) {
+        for name in names(&dir.path("models")).iter().filter(|name| !name.starts_with('.')) {
             let made = dir.path("models").join(name);
             // A checkpoint has its configuration, a prepared model its manifest and a file of the size it tells.
             match std::fs::read_to_string(made.join("manifest.json")) {
@@ -218,9 +287,5 @@ fn an_interrupted_preparation_leaves_nothing_that_looks_finished() {
         }
     }
     dir.ok(&arguments);
-    assert!(
-        crate::dir::names(&dir.path("models"))
-            .iter()
-            .all(|name| !name.starts_with(".partial") && !name.starts_with(".lock"))
-    );
+    assert!(names(&dir.path("models")).iter().all(|name| !name.starts_with(".partial") && !name.starts_with(".lock")));
 }

@@ -1,27 +1,26 @@
 //! The real llama.cpp on the tiny synthetic model.
 
-use crate::dir::{Dir, names};
+use crate::dir::{Dir, names, on_tiny};
 
 #[test]
 fn four_quantizations_from_nothing_to_the_pdf() {
     let dir = Dir::new("llamacpp");
-    let ran = dir.ok(&[
+    let ran = dir.ok(&on_tiny(
         "all",
-        "--engine",
         "llamacpp",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "default,float16,int8,nf4",
-        "--prompt-tokens",
-        "32",
-        "--gen-tokens",
-        "8",
-        "--launches",
-        "2",
-        "--repetitions",
-        "2",
-    ]);
+        &[
+            "--quantize",
+            "default,float16,int8,nf4",
+            "--prompt-tokens",
+            "32",
+            "--gen-tokens",
+            "8",
+            "--launches",
+            "2",
+            "--repetitions",
+            "2",
+        ],
+    ));
     assert!(ran.out.contains("nf4 (Q4_K_M)") && ran.out.contains("presentation.pdf"), "{}", ran.out);
     assert!(ran.out.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{}", ran.out);
     let rows = dir.rows();
@@ -49,17 +48,7 @@ fn four_quantizations_from_nothing_to_the_pdf() {
     assert!(names(&dir.path("models")).iter().all(|name| !name.starts_with(".partial")));
     // The second time nothing is made again.
     let again: serde_json::Value = serde_json::from_str(
-        &dir.ok(&[
-            "prepare",
-            "--engine",
-            "llamacpp",
-            "--model",
-            "synthetic:tiny",
-            "--quantize",
-            "default,float16,int8,nf4",
-            "--json",
-        ])
-        .out,
+        &dir.ok(&on_tiny("prepare", "llamacpp", &["--quantize", "default,float16,int8,nf4", "--json"])).out,
     )
     .unwrap();
     assert!(again.as_array().unwrap().iter().all(|entry| entry["reused"] == true), "{again}");
@@ -69,25 +58,24 @@ fn four_quantizations_from_nothing_to_the_pdf() {
 fn the_same_seed_generates_the_same_tokens_and_another_does_not() {
     let dir = Dir::new("seeds");
     let text = |seed: &str| {
-        dir.ok(&[
+        dir.ok(&on_tiny(
             "run",
-            "--engine",
             "llamacpp",
-            "--model",
-            "synthetic:tiny",
-            "--quantize",
-            "float16",
-            "--prompt-tokens",
-            "16",
-            "--gen-tokens",
-            "8",
-            "--launches",
-            "1",
-            "--repetitions",
-            "1",
-            "--seed",
-            seed,
-        ]);
+            &[
+                "--quantize",
+                "float16",
+                "--prompt-tokens",
+                "16",
+                "--gen-tokens",
+                "8",
+                "--launches",
+                "1",
+                "--repetitions",
+                "1",
+                "--seed",
+                seed,
+            ],
+        ));
         dir.ok(&["collate"]);
         dir.rows()
             .into_iter()
@@ -105,25 +93,24 @@ fn the_same_seed_generates_the_same_tokens_and_another_does_not() {
 #[test]
 fn depth_is_filled_outside_the_clock_and_recorded() {
     let dir = Dir::new("depth");
-    dir.ok(&[
+    dir.ok(&on_tiny(
         "run",
-        "--engine",
         "llamacpp",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "float16",
-        "--prompt-tokens",
-        "16",
-        "--gen-tokens",
-        "4",
-        "--depth",
-        "100",
-        "--launches",
-        "1",
-        "--repetitions",
-        "1",
-    ]);
+        &[
+            "--quantize",
+            "float16",
+            "--prompt-tokens",
+            "16",
+            "--gen-tokens",
+            "4",
+            "--depth",
+            "100",
+            "--launches",
+            "1",
+            "--repetitions",
+            "1",
+        ],
+    ));
     dir.ok(&["collate"]);
     let positions: Vec<_> = dir.rows().iter().map(|row| row["position"].clone()).collect();
     assert_eq!(positions, ["100", "116", "117", "118"]);
@@ -132,10 +119,8 @@ fn depth_is_filled_outside_the_clock_and_recorded() {
 #[test]
 fn a_ready_gguf_runs_as_it_is_and_is_not_quantized_twice() {
     let dir = Dir::new("ready");
-    let made: serde_json::Value = serde_json::from_str(
-        &dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "nf4", "--json"]).out,
-    )
-    .unwrap();
+    let made: serde_json::Value =
+        serde_json::from_str(&dir.ok(&on_tiny("prepare", "llamacpp", &["--quantize", "nf4", "--json"])).out).unwrap();
     let path = made[0]["path"].as_str().unwrap();
     dir.ok(&["run", "--engine", "llamacpp", "--model", path, "--quick"]);
     dir.ok(&["collate"]);
@@ -146,16 +131,7 @@ fn a_ready_gguf_runs_as_it_is_and_is_not_quantized_twice() {
 #[test]
 fn unquantized_and_quantized_models_are_told_apart() {
     let dir = Dir::new("verify");
-    let ran = dir.run(&[
-        "verify",
-        "--engine",
-        "llamacpp",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "float16,F32,nf4",
-        "--json",
-    ]);
+    let ran = dir.run(&on_tiny("verify", "llamacpp", &["--quantize", "float16,F32,nf4", "--json"]));
     let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     let difference = |i: usize| told[i]["mean_difference"].as_f64().unwrap();
     assert!(difference(0) < 0.01, "{told}");

@@ -1,6 +1,6 @@
 //! The whole pipeline on the mock engine, whose timings are known to the nanosecond.
 
-use crate::dir::{Dir, names};
+use crate::dir::{Dir, names, on_tiny};
 
 fn measured(name: &str) -> Dir {
     let dir = Dir::new(name);
@@ -23,6 +23,7 @@ fn figures_are_exactly_those_of_the_engine() {
         // 8 prompt tokens at 0.1 ms; decode steps of 2 ms.
         assert_eq!(row["total_latency_ms"], if prefill { "0.8" } else { "2" });
         assert_eq!(row["tokens_per_sec"], if prefill { "" } else { "500" });
+        assert_eq!(row["cold_ttft_ms"], "0.8");
         assert_eq!(row["engine"], "mock");
         assert_eq!(row["param_throughput_gb_s"].is_empty(), prefill);
     }
@@ -129,23 +130,11 @@ fn an_edited_log_is_noticed() {
 #[test]
 fn two_measurements_do_not_run_at_once() {
     let dir = Dir::new("lock");
-    let slow = [
-        "run",
-        "--engine",
-        "mock",
-        "--model",
-        "synthetic:tiny",
-        "--launches",
-        "1",
-        "--repetitions",
-        "3",
-        "--option",
-        "sleep_ms=300",
-    ];
+    let slow = on_tiny("run", "mock", &["--launches", "1", "--repetitions", "3", "--option", "sleep_ms=300"]);
     let mut first =
         dir.command(&slow).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(400));
-    let second = dir.run(&["run", "--engine", "mock", "--model", "synthetic:tiny", "--quick"]);
+    let second = dir.run(&on_tiny("run", "mock", &["--quick"]));
     assert!(first.try_wait().unwrap().is_some(), "the second did not wait");
     // Other tests measure too, so who was waited for is not said for certain.
     assert!(second.err.contains("another measurement runs here"), "{}", second.err);

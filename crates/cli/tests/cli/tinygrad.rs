@@ -1,24 +1,13 @@
 //! The real tinygrad on the tiny synthetic model, beside llama.cpp. `cargo xtask setup` makes its environment.
 
-use crate::dir::Dir;
+use crate::dir::{Dir, on_tiny};
 use serde_json::Value;
 
 #[test]
 fn tinygrad_and_llama_cpp_compute_the_same_model() {
     let dir = Dir::new("same");
     // Over several prefill chunks (64 tokens each) and with llama3 RoPE scaling in force.
-    let ran = dir.run(&[
-        "verify",
-        "--engine",
-        "llamacpp,tinygrad",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "float16",
-        "--tokens",
-        "400",
-        "--json",
-    ]);
+    let ran = dir.run(&on_tiny("verify", "llamacpp,tinygrad", &["--quantize", "float16", "--tokens", "400", "--json"]));
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     let told: Value = serde_json::from_str(&ran.out).unwrap();
     let agreement = &told[0];
@@ -32,11 +21,9 @@ fn tinygrad_and_llama_cpp_compute_the_same_model() {
 #[test]
 fn the_very_same_file_runs_in_both_engines() {
     let dir = Dir::new("same-file");
-    let made: Value = serde_json::from_str(
-        &dir.ok(&["prepare", "--engine", "llamacpp", "--model", "synthetic:tiny", "--quantize", "float16", "--json"])
-            .out,
-    )
-    .unwrap();
+    let made: Value =
+        serde_json::from_str(&dir.ok(&on_tiny("prepare", "llamacpp", &["--quantize", "float16", "--json"])).out)
+            .unwrap();
     let path = made[0]["path"].as_str().unwrap();
     let ran = dir.run(&["verify", "--engine", "llamacpp,tinygrad", "--model", path, "--tokens", "100", "--json"]);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
@@ -45,23 +32,22 @@ fn the_very_same_file_runs_in_both_engines() {
 #[test]
 fn both_engines_run_side_by_side_with_what_they_really_did_in_the_rows() {
     let dir = Dir::new("both");
-    dir.ok(&[
+    dir.ok(&on_tiny(
         "all",
-        "--engine",
         "llamacpp,tinygrad",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "default,float16,int8,nf4",
-        "--prompt-tokens",
-        "32",
-        "--gen-tokens",
-        "8",
-        "--launches",
-        "1",
-        "--repetitions",
-        "2",
-    ]);
+        &[
+            "--quantize",
+            "default,float16,int8,nf4",
+            "--prompt-tokens",
+            "32",
+            "--gen-tokens",
+            "8",
+            "--launches",
+            "1",
+            "--repetitions",
+            "2",
+        ],
+    ));
     let rows = dir.rows();
     assert_eq!(rows.len(), 2 * 4 * 2 * 8);
     let tinygrad: Vec<_> = rows.iter().filter(|row| row["engine"] == "tinygrad").collect();
@@ -73,6 +59,7 @@ fn both_engines_run_side_by_side_with_what_they_really_did_in_the_rows() {
             "threads",
             "load_ms",
             "warmup_ms",
+            "cold_ttft_ms",
             "memory_throughput_gb_s",
             "peak_rss_bytes",
         ] {
@@ -109,25 +96,24 @@ fn both_engines_run_side_by_side_with_what_they_really_did_in_the_rows() {
 #[test]
 fn what_tinygrad_does_not_offer_is_a_failed_case_and_the_rest_goes_on() {
     let dir = Dir::new("refused");
-    let ran = dir.run(&[
+    let ran = dir.run(&on_tiny(
         "run",
-        "--engine",
         "llamacpp,tinygrad",
-        "--model",
-        "synthetic:tiny",
-        "--quantize",
-        "float16,Q4_K_M",
-        "--prompt-tokens",
-        "16",
-        "--gen-tokens",
-        "4",
-        "--launches",
-        "1",
-        "--repetitions",
-        "1",
-        "--option",
-        "no_such_option=1",
-    ]);
+        &[
+            "--quantize",
+            "float16,Q4_K_M",
+            "--prompt-tokens",
+            "16",
+            "--gen-tokens",
+            "4",
+            "--launches",
+            "1",
+            "--repetitions",
+            "1",
+            "--option",
+            "no_such_option=1",
+        ],
+    ));
     ran.fails(3, &["no_such_option", "tinygrad does not offer the quantization \"Q4_K_M\""]);
     dir.ok(&["collate"]);
     assert!(dir.rows().iter().any(|row| row["engine"] == "tinygrad"

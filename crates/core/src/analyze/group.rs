@@ -34,6 +34,8 @@ pub struct GroupKey {
     pub prompt_tokens: Option<u32>,
     /// Generated tokens of the workload.
     pub gen_tokens: Option<u32>,
+    /// Whether these were counted, because the log does not tell its workload: logs of other lengths stay apart.
+    pub gen_tokens_counted: bool,
     /// Context depth of the workload.
     pub depth: Option<u32>,
     /// Threads really used.
@@ -133,11 +135,12 @@ impl Group {
         }
     }
 
-    /// `prefill 512, decode 128`, with the depth where there is one.
+    /// `prefill 512, decode 128`, with the depth where there is one; `decode 20 (counted)` of a log that does not tell.
     pub fn workload_label(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.key.prompt_tokens.filter(|n| *n > 0).map(|n| format!("prefill {n}")));
-        parts.extend(self.key.gen_tokens.filter(|n| *n > 0).map(|n| format!("decode {n}")));
+        let counted = if self.key.gen_tokens_counted { " (counted)" } else { "" };
+        parts.extend(self.key.gen_tokens.filter(|n| *n > 0).map(|n| format!("decode {n}{counted}")));
         parts.extend(self.key.depth.filter(|n| *n > 0).map(|n| format!("depth {n}")));
         parts.join(", ")
     }
@@ -175,6 +178,7 @@ fn key_of(series: &Series) -> GroupKey {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
     let repetition = series.steps.first().is_some_and(|step| step.unit == SampleUnit::Repetition);
     let size = text(&context.size);
+    let counted = if context.gen_tokens.is_none() { counted_tokens(series) } else { None };
     GroupKey {
         host: text(&context.hostname),
         device: text(&context.device),
@@ -187,7 +191,8 @@ fn key_of(series: &Series) -> GroupKey {
         bits_per_weight: context.bits_per_weight,
         weights_bytes: context.weights_bytes,
         prompt_tokens: context.prompt_tokens,
-        gen_tokens: context.gen_tokens,
+        gen_tokens: context.gen_tokens.or(counted),
+        gen_tokens_counted: counted.is_some(),
         depth: context.depth,
         threads: context.threads,
         batch: context.batch,
@@ -203,14 +208,26 @@ fn key_of(series: &Series) -> GroupKey {
     }
 }
 
+/// Generated tokens of a series whose log does not tell: its steps, each of which is a token, or what each of its whole
+/// repetitions says, where they agree.
+fn counted_tokens(series: &Series) -> Option<u32> {
+    let first = series.steps.first()?;
+    match first.unit {
+        SampleUnit::Step => u32::try_from(series.steps.len()).ok(),
+        SampleUnit::Repetition => first.tokens.filter(|_| series.steps.iter().all(|step| step.tokens == first.tokens)),
+    }
+}
+
 /// The key as text that sorts the way tables read: labels in the seed workflow's order, engines in ours.
 fn sort_text(key: &GroupKey) -> String {
     let engine = ENGINES.iter().position(|engine| engine.name == key.engine).unwrap_or(ENGINES.len());
     let label = crate::engine::LABELS.iter().position(|label| *label == key.quantize).unwrap_or(9);
-    let n = |value: Option<u32>| value.unwrap_or(0);
+    // Not known is not zero.
+    let n = |value: Option<u32>| value.map(|n| format!("{n:08}")).unwrap_or_default();
+    let counted = if key.gen_tokens_counted { " counted" } else { "" };
     let bits = key.bits_per_weight.unwrap_or(0.0);
     format!(
-        "{}\0{}\0{}\0{:08}\0{:08}\0{:08}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}\0{:?}",
+        "{}\0{}\0{}\0{}\0{}\0{}{counted}\0{engine:02}\0{}\0{label}\0{}\0{:?}\0{:?}\0{bits:08.4}\0{:?}\0{:?}\0{:?}\0{:?}\0{:?}\0{}\0{:?}\0{:?}\0{:?}",
         key.host,
         key.device,
         key.model,
@@ -326,6 +343,8 @@ fn adopt_failures(groups: &mut Vec<Group>) {
 mod tests {
     use super::*;
     use crate::record::Step;
+    use crate::record::testing::LLAMA_BENCH;
+    use std::path::Path;
 
     fn series(host: &str, launch: u32, step_ms: &[f64]) -> Series {
         let context = Context {
@@ -359,6 +378,37 @@ mod tests {
         assert_eq!(groups[0].decode.as_ref().unwrap().launches, 2);
     }
 
+    /// A log as other tools write it: nothing is known of the workload.
+    fn old(step_ms: &[f64]) -> Series {
+        let mut old = series("a", 1, step_ms);
+        old.steps.remove(0);
+        old
+    }
+
+    #[test]
+    fn logs_that_do_not_tell_their_length_are_told_apart_by_it() {
+        let groups = groups(&[old(&[10.0; 20]), old(&[10.0; 20]), old(&[10.0; 100])]);
+        let labels: Vec<_> = groups.iter().map(|g| (g.workload_label(), g.repetitions.len())).collect();
+        assert_eq!(labels, [("decode 20 (counted)".to_owned(), 2), ("decode 100 (counted)".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_log_that_tells_its_length_is_not_mixed_with_one_that_does_not() {
+        let mut telling = old(&[10.0; 20]);
+        telling.context.gen_tokens = Some(20);
+        let mut of_nothing = old(&[10.0; 20]);
+        of_nothing.context.depth = Some(0);
+        assert_eq!(groups(&[old(&[10.0; 20]), telling, of_nothing]).len(), 3);
+    }
+
+    #[test]
+    fn two_logs_of_another_tool_are_two_launches() {
+        let read = |name: &str| crate::record::read_log(LLAMA_BENCH.as_bytes(), Path::new(name)).unwrap().series;
+        let groups = groups(&[read("a.jsonl"), read("b.jsonl")].concat());
+        let decode = groups.iter().find_map(|group| group.decode.as_ref()).unwrap();
+        assert_eq!((decode.launches, decode.n), (2, 6));
+    }
+
     #[test]
     fn other_settings_of_the_engine_are_another_group() {
         let mut other = series("a", 1, &[20.0]);
@@ -368,9 +418,7 @@ mod tests {
 
     #[test]
     fn the_first_step_of_a_log_without_prefill_is_no_decode_interval() {
-        let mut old = series("a", 1, &[44.0, 20.0, 20.0]);
-        old.steps.remove(0);
-        let groups = groups(&[old]);
+        let groups = groups(&[old(&[44.0, 20.0, 20.0])]);
         assert_eq!(groups[0].decode.as_ref().unwrap().mean, 50.0);
         assert_eq!(groups[0].step_ms, [20.0, 20.0]);
     }

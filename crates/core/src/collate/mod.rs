@@ -151,6 +151,10 @@ fn build(
         threads,
         |i| plan[i].is_none().then(|| parse(&sources[i], started_ns)),
         |i, made| -> Result<()> {
+            // Finished under another name, or removed, since the folder was listed: left to the next collation, no damage.
+            if plan[i].is_none() && !sources[i].path.exists() {
+                return Ok(());
+            }
             let entry = match (made, &plan[i]) {
                 (Some(made), _) => made?.write(output)?,
                 (None, Some(entry)) => carry(entry, previous, output)?,

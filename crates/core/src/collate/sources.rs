@@ -51,12 +51,27 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Source>> {
         }
     }
     let finished: HashSet<String> = found.iter().map(|source| source.name.clone()).collect();
-    found.retain(|source| match source.name.strip_suffix(PARTIAL) {
-        Some(base) => !finished.contains(base) && !is_being_written(&source.path),
-        None => true,
-    });
+    let mut found: Vec<Source> = found
+        .into_iter()
+        .filter_map(|source| match source.name.strip_suffix(PARTIAL) {
+            Some(base) if finished.contains(base) || is_being_written(&source.path) => None,
+            Some(_) => settled(source),
+            None => Some(source),
+        })
+        .collect();
     found.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     Ok(found)
+}
+
+/// A partial log that is no longer there has been finished since it was listed: then the log under its final name.
+fn settled(source: Source) -> Option<Source> {
+    if source.path.exists() {
+        return Some(source);
+    }
+    let name = source.name.strip_suffix(PARTIAL)?.to_owned();
+    let path = source.path.with_file_name(&name);
+    let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+    Some(Source { name, path, stamp: Stamp::of(&metadata) })
 }
 
 #[cfg(test)]
@@ -85,5 +100,20 @@ mod tests {
         assert_eq!(list(dir.path()).unwrap().len(), 0);
         drop(log);
         assert_eq!(list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_is_finished_while_the_folder_is_listed_is_taken_under_its_final_name() {
+        let dir = Dir::new();
+        let path = dir.path().join("a.txt.partial");
+        fs::write(&path, "x").unwrap();
+        let source =
+            || Source { name: "a.txt.partial".into(), path: path.clone(), stamp: Stamp { size: 1, mtime_ns: 1 } };
+        assert_eq!(settled(source()).unwrap().name, "a.txt.partial");
+        fs::rename(&path, dir.path().join("a.txt")).unwrap();
+        let taken = settled(source()).unwrap();
+        assert_eq!((taken.name.as_str(), taken.path), ("a.txt", dir.path().join("a.txt")));
+        fs::remove_file(dir.path().join("a.txt")).unwrap();
+        assert!(settled(source()).is_none());
     }
 }

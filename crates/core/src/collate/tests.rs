@@ -200,6 +200,24 @@ fn a_dead_run_is_read_as_interrupted_and_a_living_one_is_left_alone() {
 }
 
 #[test]
+fn a_log_that_is_renamed_before_it_is_read_is_no_damage() {
+    let dir = Dir::new();
+    let whole = write_own_log(dir.path(), "whole");
+    let partial = dir.path().join("a.txt.partial");
+    fs::copy(&whole, &partial).unwrap();
+    let listed = sources::list(dir.path()).unwrap();
+    assert_eq!(listed.len(), 2);
+    fs::rename(&partial, dir.path().join("a.txt")).unwrap();
+    let plan = vec![None; 2];
+    let mut output = Output::create(dir.path()).unwrap();
+    let entries = build(&listed, &plan, None, &mut output, &Options::default(), &Silent).unwrap();
+    output.finish().unwrap();
+    assert_eq!((entries.len(), outcome(dir.path(), &entries).damaged.len()), (1, 0));
+    let next = run(&dir);
+    assert_eq!((next.logs, next.damaged.len()), (2, 0));
+}
+
+#[test]
 fn an_empty_folder_says_what_to_do_first() {
     let dir = Dir::new();
     for path in [dir.path().to_path_buf(), dir.path().join("absent")] {

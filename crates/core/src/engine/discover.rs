@@ -14,6 +14,8 @@ pub struct Discovery {
     pub arguments: Vec<OsString>,
     /// Variables to set for it.
     pub environment: Vec<(String, OsString)>,
+    /// Bytes of memory that it may use.
+    pub memory_limit: Option<u64>,
 }
 
 /// What `tokometer.toml` says about an engine's worker.
@@ -39,7 +41,7 @@ pub fn find_worker(engine: &Engine, overrides: &Overrides) -> Result<Discovery, 
     let environment = overrides.env.iter().map(|(k, v)| (k.clone(), OsString::from(v))).collect();
     if let Some(program) = &overrides.worker {
         return match program.is_file() {
-            true => Ok(Discovery { program: program.clone(), arguments: Vec::new(), environment }),
+            true => Ok(Discovery { program: program.clone(), arguments: Vec::new(), environment, memory_limit: None }),
             false => Err(missing(
                 engine,
                 format!("tokometer.toml names the worker {}, which is not a file", program.display()),
@@ -47,9 +49,12 @@ pub fn find_worker(engine: &Engine, overrides: &Overrides) -> Result<Discovery, 
         };
     }
     match engine.program {
-        Program::Native(name) => {
-            native(engine, name).map(|program| Discovery { program, arguments: Vec::new(), environment })
-        }
+        Program::Native(name) => native(engine, name).map(|program| Discovery {
+            program,
+            arguments: Vec::new(),
+            environment,
+            memory_limit: None,
+        }),
         Program::Python { module, environment: name } => python(engine, module, name, overrides, environment),
     }
 }
@@ -106,5 +111,5 @@ fn python(
     let joined = std::env::join_paths(&paths).map_err(|error| missing(engine, error.to_string()))?;
     environment.push(("PYTHONPATH".into(), joined));
     environment.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
-    Ok(Discovery { program, arguments: vec!["-m".into(), module.into()], environment })
+    Ok(Discovery { program, arguments: vec!["-m".into(), module.into()], environment, memory_limit: None })
 }

@@ -3,11 +3,13 @@
 //! To add an engine: one file here that describes it, one line in [`ENGINES`], and its worker under `workers/`.
 //! What is measured and when is the business of `run`.
 
+mod child;
 mod discover;
 mod failure;
 mod llamacpp;
 mod mock;
 mod output;
+mod pipes;
 mod process;
 mod tinygrad;
 

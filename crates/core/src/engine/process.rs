@@ -1,20 +1,19 @@
 //! A worker process: start it, ask it, and end it for certain.
 //!
 //! The worker leads a process group of its own, so that whatever it starts dies with it, and it dies when the harness
-//! dies. Reading happens in threads that sleep until there is something: while a generation is being measured the
-//! harness costs no processor time.
+//! dies (`child`). Reading and writing happen in threads that sleep until there is something (`pipes`): while a
+//! generation is being measured the harness costs no processor time, and nothing waits longer than it is allowed to.
 
+use super::child::{Child, Ended};
 use super::output::Output;
+use super::pipes::{self, Heard, Requests};
 use super::{Discovery, Failed, Kind};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use crate::disk::amount;
+use crate::machine::Warning;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use tokometer_protocol::{Answer, Body, Call, Hello, Progress, Reply, Request, VERSION};
-
-/// The longest line that a worker may send.
-const LONGEST_LINE: u64 = 1 << 30;
+use tokometer_protocol::{Answer, Body, Call, Hello, Progress, Request, VERSION};
 
 /// How long the harness waits before it calls a worker hung.
 #[derive(Debug, Clone, Copy)]
@@ -36,16 +35,17 @@ impl Default for Timeouts {
 /// A running worker. Dropping it kills its process group.
 pub struct Worker {
     child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<Result<Reply, String>>,
+    requests: Option<Requests>,
+    heard: Receiver<Heard>,
     output: Output,
     timeouts: Timeouts,
     next_id: u64,
-    oom_kills_before: u64,
     /// What the worker said of itself.
     pub hello: Hello,
     /// From starting the process to its first answer.
     pub start_time: Duration,
+    /// What could not be set up as it was asked for.
+    pub warnings: Vec<Warning>,
 }
 
 impl Worker {
@@ -55,26 +55,14 @@ impl Worker {
     /// It cannot be started, speaks another version, or does not answer.
     pub fn start(discovery: &Discovery, timeouts: Timeouts) -> Result<Worker, Failed> {
         let began = Instant::now();
-        let mut child = command(discovery).spawn().map_err(|error| {
-            Failed::new(Kind::NotInstalled, format!("{} could not be started: {error}", discovery.program.display()))
-        })?;
+        let (child, streams, warnings) = Child::start(discovery)?;
         let output = Output::default();
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        output.follow(stderr);
-        let stdin = child.stdin.take();
-        let lines = read_replies(stdout);
-        let mut worker = Worker {
-            child,
-            stdin,
-            lines,
-            output,
-            timeouts,
-            next_id: 1,
-            oom_kills_before: oom_kills(),
-            hello: Hello::default(),
-            start_time: Duration::ZERO,
-        };
+        output.follow(streams.stderr);
+        let (hear, heard) = channel();
+        pipes::follow(streams.stdout, hear.clone());
+        let requests = Some(Requests::new(streams.stdin, hear));
+        let (hello, start_time) = (Hello::default(), Duration::ZERO);
+        let mut worker = Worker { child, requests, heard, output, timeouts, next_id: 1, hello, start_time, warnings };
         let answer = worker.ask(Request::Hello { protocol: VERSION }, timeouts.start, |_| ())?;
         let Answer::Hello(hello) = answer else { return Err(worker.confused("hello", &answer)) };
         if hello.protocol != VERSION {
@@ -89,7 +77,13 @@ impl Worker {
 
     /// The process id, which is also the id of its group.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
+    }
+
+    /// Highest resident memory of a worker that is dead, bytes, where it could still be read: /proc tells that of one
+    /// that runs.
+    pub fn peak_rss(&self) -> Option<u64> {
+        self.child.peak_rss()
     }
 
     /// Takes what the engine has printed since the last call.
@@ -116,62 +110,55 @@ impl Worker {
         let mut line =
             serde_json::to_vec(&Call { id, request }).map_err(|e| Failed::new(Kind::Error, e.to_string()))?;
         line.push(b'\n');
-        let sent = self.stdin.as_mut().map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
-        if !matches!(sent, Some(Ok(()))) {
+        if !self.requests.as_ref().is_some_and(|requests| requests.send(line)) {
             return Err(self.gone());
         }
         loop {
-            match self.lines.recv_timeout(timeout) {
-                Ok(Ok(Reply { id: answered, body })) if answered == id || answered == 0 => match body {
+            match self.heard.recv_timeout(timeout) {
+                Ok(Heard::Reply(reply)) if reply.id == id || reply.id == 0 => match reply.body {
                     Body::Progress(step) => progress(&step),
                     Body::Token(_) => (),
                     Body::Result(answer) => return Ok(answer),
                     Body::Error(failure) => return Err(failure.into()),
                 },
-                Ok(Ok(reply)) => {
-                    self.kill();
-                    return Err(Failed::new(
-                        Kind::Garbage,
-                        format!("it answered call {} while {id} was asked", reply.id),
-                    ));
+                Ok(Heard::Reply(reply)) => {
+                    self.child.end();
+                    let reason = format!("it answered call {} while {id} was asked", reply.id);
+                    return Err(Failed::new(Kind::Garbage, reason));
                 }
-                Ok(Err(garbage)) => {
-                    self.kill();
+                Ok(Heard::Garbage(garbage)) => {
+                    self.child.end();
                     return Err(Failed::new(Kind::Garbage, garbage));
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.kill();
-                    return Err(self.with_last_words(
-                        Kind::Hang,
-                        format!("no answer for {} s (--timeout allows more)", timeout.as_secs()),
-                    ));
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
+                Err(RecvTimeoutError::Timeout) => return Err(self.hung(timeout)),
+                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
             }
         }
+    }
+
+    /// The worker has not answered in time.
+    fn hung(&mut self, timeout: Duration) -> Failed {
+        let waiting = self.requests.as_ref().is_some_and(Requests::is_waiting);
+        self.child.end();
+        let what = if waiting { "it does not read its input: no answer" } else { "no answer" };
+        self.with_last_words(Kind::Hang, format!("{what} for {} s (--timeout allows more)", timeout.as_secs()))
     }
 
     /// The worker closed its end: finds out how it ended.
     fn gone(&mut self) -> Failed {
         let deadline = Instant::now() + Duration::from_secs(2);
-        let status = loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => break Some(status),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-                _ => break None,
-            }
-        };
-        self.kill();
+        while !self.child.has_ended() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let by_itself = self.child.has_ended();
+        let ended = self.child.end();
         // What it printed last is still on its way through the pipe.
         std::thread::sleep(Duration::from_millis(20));
-        match status {
-            Some(status) => {
-                let memory_ran_out = oom_kills() > self.oom_kills_before;
-                let (kind, how) = describe(status, memory_ran_out);
-                self.with_last_words(kind, how)
-            }
-            None => self.with_last_words(Kind::Crash, "it closed its output but did not end".into()),
+        if !by_itself {
+            return self.with_last_words(Kind::Crash, "it closed its input or output but did not end".into());
         }
+        let (kind, how) = describe(ended, self.child.limit());
+        self.with_last_words(kind, how)
     }
 
     fn with_last_words(&self, kind: Kind, how: String) -> Failed {
@@ -182,15 +169,8 @@ impl Worker {
     }
 
     fn confused(&mut self, asked: &str, answer: &Answer) -> Failed {
-        self.kill();
+        self.child.end();
         Failed::new(Kind::Garbage, format!("{asked} was answered by {answer:?}"))
-    }
-
-    fn kill(&mut self) {
-        // SAFETY: the group was made by us and its leader has not been reaped, or its id is not yet reused.
-        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 
     /// Asks the worker to leave, and kills it if it does not.
@@ -199,64 +179,18 @@ impl Worker {
         if self.ask(Request::Shutdown, leave, |_| ()).is_err() {
             return;
         }
-        self.stdin = None;
+        self.requests = None;
         let deadline = Instant::now() + leave;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+        while Instant::now() < deadline && !self.child.has_ended() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn command(discovery: &Discovery) -> Command {
-    let mut command = Command::new(&discovery.program);
-    command.args(&discovery.arguments).envs(discovery.environment.iter().map(|(k, v)| (k, v)));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    #[cfg(target_os = "linux")]
-    // SAFETY: prctl is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
-    command
-}
-
-fn read_replies(stdout: impl Read + Send + 'static) -> Receiver<Result<Reply, String>> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(stdout);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {
-                    let reply = serde_json::from_slice(&line).map_err(|error| {
-                        let start: String = String::from_utf8_lossy(&line).chars().take(200).collect();
-                        format!("it wrote something that is no reply ({error}): {}", start.trim_end())
-                    });
-                    if sender.send(reply).is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
-    receiver
-}
-
-fn describe(status: ExitStatus, memory_ran_out: bool) -> (Kind, String) {
+fn describe(ended: Ended, limit: Option<u64>) -> (Kind, String) {
+    let Some(status) = ended.status else { return (Kind::Crash, "ended for no known reason".into()) };
     match (status.code(), status.signal()) {
-        (_, Some(libc::SIGKILL)) if memory_ran_out => {
-            (Kind::OutOfMemory, "the system killed it because memory ran out".into())
-        }
+        (_, Some(libc::SIGKILL)) if ended.for_memory => (Kind::OutOfMemory, killed_for_memory(limit)),
         (_, Some(libc::SIGKILL)) => (Kind::Crash, "killed by signal 9 (SIGKILL) from outside".into()),
         (_, Some(signal)) => (Kind::Crash, format!("ended by signal {signal}{}", signal_name(signal))),
         (Some(code), None) => (Kind::Crash, format!("left with exit code {code}")),
@@ -264,17 +198,13 @@ fn describe(status: ExitStatus, memory_ran_out: bool) -> (Kind, String) {
     }
 }
 
-/// Processes that the kernel has killed for memory so far: machine-wide, and in the control group of this process.
-fn oom_kills() -> u64 {
-    let count = |path: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(path).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    };
-    let own_group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
-        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-        count(&format!("/sys/fs/cgroup{path}/memory.events"))
-    });
-    count("/proc/vmstat").unwrap_or(0) + own_group.unwrap_or(0)
+fn killed_for_memory(limit: Option<u64>) -> String {
+    match limit {
+        Some(limit) => {
+            format!("the system killed it because it needed more than its memory limit of {}", amount(limit))
+        }
+        None => "the system killed it because memory ran out".into(),
+    }
 }
 
 fn signal_name(signal: i32) -> &'static str {
@@ -286,5 +216,23 @@ fn signal_name(signal: i32) -> &'static str {
         libc::SIGFPE => " (SIGFPE)",
         libc::SIGTERM => " (SIGTERM)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::ExitStatus;
+
+    #[test]
+    fn only_a_kill_by_the_kernel_for_memory_is_a_lack_of_memory() {
+        let ended = |raw, for_memory| Ended { status: Some(ExitStatus::from_raw(raw)), for_memory, peak_rss: None };
+        let (kind, how) = describe(ended(libc::SIGKILL, true), Some(64_000_000));
+        assert_eq!(kind, Kind::OutOfMemory);
+        assert!(how.contains("memory limit of 64.0 MB"), "{how}");
+        assert_eq!(describe(ended(libc::SIGKILL, true), None).0, Kind::OutOfMemory);
+        assert_eq!(describe(ended(libc::SIGKILL, false), Some(1)).0, Kind::Crash);
+        // Something else in the group was killed; this one aborted.
+        assert_eq!(describe(ended(libc::SIGABRT, true), Some(1)).0, Kind::Crash);
     }
 }

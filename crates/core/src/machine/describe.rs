@@ -1,5 +1,6 @@
 //! What the machine is.
 
+use super::{cgroup, cores};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
@@ -23,8 +24,11 @@ pub struct Machine {
     pub cpu: Option<String>,
     /// Processors that this process may use.
     pub logical_cpus: u32,
-    /// Physical cores among them.
+    /// Physical cores among them, within the quota.
     pub physical_cores: u32,
+    /// Processors that the control group's quota pays for, where there is one: 1.5 is one and a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<f64>,
     /// Memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
@@ -50,6 +54,8 @@ impl Machine {
         let (platform, release, arch, node) = uname();
         let cpuinfo = text(root, "proc/cpuinfo").unwrap_or_default();
         let logical = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let (allowed, cpu_quota) = (cores::allowed_cpus(), cgroup::cpu_quota(root));
+        let physical = cores::usable(root, &cpuinfo, allowed.as_deref(), cpu_quota);
         Machine {
             hostname: file_safe(&node),
             username: username(),
@@ -58,7 +64,8 @@ impl Machine {
             arch,
             cpu: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model")),
             logical_cpus: logical,
-            physical_cores: physical_cores(&cpuinfo).map_or(logical, |cores| cores.min(logical)),
+            physical_cores: physical.map_or(logical, |cores| cores.min(logical)),
+            cpu_quota,
             memory_bytes: text(root, "proc/meminfo").and_then(|t| kib(&field(&t, "MemTotal")?)),
             governor: text(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").map(|t| t.trim().to_owned()),
             virtualization: virtualization(root, &cpuinfo),
@@ -74,11 +81,15 @@ impl Machine {
         let memory = self.memory_bytes.map(|b| format!(", {:.0} GB", b as f64 / 1e9)).unwrap_or_default();
         let system = self.distribution.as_deref().unwrap_or(&self.platform);
         let virt = self.virtualization.as_deref().map(|v| format!(", virtual machine ({v})")).unwrap_or_default();
-        format!("{cpu}, {} cores{memory}, {system}, {} {}{virt}", self.physical_cores, self.platform, self.release)
+        let quota = self.cpu_quota.map(|quota| format!(" (a quota of {quota:.1})")).unwrap_or_default();
+        format!(
+            "{cpu}, {} cores{quota}{memory}, {system}, {} {}{virt}",
+            self.physical_cores, self.platform, self.release
+        )
     }
 }
 
-/// Threads that a case uses: what was asked for, else one per physical core.
+/// Threads that a case uses: what was asked for, else one per physical core that this process may use.
 pub fn threads_for(asked: Option<u32>, machine: &Machine) -> u32 {
     asked.unwrap_or(machine.physical_cores).max(1)
 }
@@ -88,7 +99,7 @@ fn text(root: &Path, path: &str) -> Option<String> {
 }
 
 /// Value of the first `name : value` line.
-fn field(text: &str, name: &str) -> Option<String> {
+pub(super) fn field(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim().to_owned())
@@ -97,17 +108,6 @@ fn field(text: &str, name: &str) -> Option<String> {
 
 fn kib(value: &str) -> Option<u64> {
     value.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// Distinct (physical id, core id) pairs of /proc/cpuinfo; `None` where it does not tell (ARM).
-fn physical_cores(cpuinfo: &str) -> Option<u32> {
-    let mut cores: Vec<(String, String)> = cpuinfo
-        .split("\n\n")
-        .filter_map(|block| Some((field(block, "physical id")?, field(block, "core id")?)))
-        .collect();
-    cores.sort();
-    cores.dedup();
-    u32::try_from(cores.len()).ok().filter(|n| *n > 0)
 }
 
 fn virtualization(root: &Path, cpuinfo: &str) -> Option<String> {
@@ -151,14 +151,6 @@ fn file_safe(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hyperthreads_are_not_cores() {
-        let block = |cpu: u32, core: u32| format!("processor : {cpu}\nphysical id : 0\ncore id : {core}\n");
-        let info = [block(0, 0), block(1, 1), block(2, 0), block(3, 1)].join("\n");
-        assert_eq!(physical_cores(&info), Some(2));
-        assert_eq!(physical_cores("processor : 0\n"), None);
-    }
 
     #[test]
     fn names_fit_into_file_names() {

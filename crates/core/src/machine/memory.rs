@@ -7,6 +7,8 @@ use std::path::Path;
 pub struct ProcessMemory {
     /// Highest resident memory so far (VmHWM); the kernel keeps this exactly.
     pub peak_rss: Option<u64>,
+    /// Resident memory now (VmRSS).
+    pub rss: Option<u64>,
     /// Anonymous resident memory now (RssAnon).
     pub anon: Option<u64>,
 }
@@ -18,7 +20,7 @@ pub fn process_memory(root: &Path, pid: u32) -> ProcessMemory {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     };
-    ProcessMemory { peak_rss: bytes("VmHWM"), anon: bytes("RssAnon") }
+    ProcessMemory { peak_rss: bytes("VmHWM"), rss: bytes("VmRSS"), anon: bytes("RssAnon") }
 }
 
 /// Nanoseconds of a clock tick of /proc: 100 per second on every Linux (USER_HZ, `man 5 proc`).
@@ -39,7 +41,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_an_absent_one_has_none() {
         let own = process_memory(Path::new("/"), std::process::id());
-        assert!(own.peak_rss.unwrap() >= own.anon.unwrap());
+        assert!(own.peak_rss.unwrap() >= own.rss.unwrap() && own.rss.unwrap() >= own.anon.unwrap());
         assert_eq!(process_memory(Path::new("/nowhere"), 1), ProcessMemory::default());
     }
 }

@@ -65,6 +65,9 @@ pub struct Settings {
     pub device: Option<String>,
     /// Engine-specific settings.
     pub options: BTreeMap<String, String>,
+    /// Bytes of memory that the worker may use. Left out without a limit: hashes stay as they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
 }
 
 /// How often things are measured.
@@ -156,6 +159,10 @@ mod tests {
         assert_ne!(case.hash(), other.hash());
         assert_eq!(case.hash(), case.clone().hash());
         assert_eq!(case.hash().len(), 12);
+        let mut limited = case.clone();
+        limited.settings.memory_limit = Some(64_000_000);
+        assert_ne!(case.hash(), limited.hash());
+        assert!(!serde_json::to_string(&case).unwrap().contains("memory_limit"));
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn converted(
     };
     let recipe = (&source.info.files, native, &tool);
     let place = store.place(&format!("{}-{native}", source.name), &recipe);
-    let (manifest, reused) = store.make(&place, |folder| {
+    let (manifest, reused) = store.make(&place, progress, |folder| {
         let output = folder.join(FILE);
         let bytes: u64 = source.info.files.iter().filter(|f| f.name.ends_with(".safetensors")).map(|f| f.bytes).sum();
         // A 16-bit checkpoint doubles at most (F32); metadata and tokenizer are small.
@@ -152,7 +152,7 @@ fn quantized(
     let quantizer = format!("{} {}", worker.hello.engine, worker.hello.engine_version);
     tools.insert("quantizer".into(), quantizer);
     let place = store.place(&format!("{}-{native}", source.name), &(&source.info.files, native, &tools));
-    let (manifest, reused) = store.make(&place, |folder| {
+    let (manifest, reused) = store.make(&place, progress, |folder| {
         crate::disk::require(store.folder(), estimated_bytes(bytes, native))?;
         let output = folder.join(FILE);
         let task = progress.task(&format!("quantize {} to {native}", source.name), None, Unit::Count);

@@ -68,7 +68,7 @@ fn synthetic_folder(store: &Store, name: &str, progress: &dyn Progress) -> Resul
     let place =
         store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED));
     let config = place.join("config.json");
-    store.make_raw(&place, &|| config.is_file(), |folder| {
+    store.make_raw(&place, progress, &|| config.is_file(), |folder| {
         synthetic::generate(geometry, SYNTHETIC_SEED, folder, progress)?;
         Ok(())
     })?;
@@ -124,11 +124,9 @@ fn identify(
         };
         files.push(SourceFile { name: shown, bytes: meta.len(), sha256 });
     }
-    if memory.len() != before && fs::create_dir_all(store.folder()).is_ok() {
+    if memory.len() != before {
         // Only saves work next time: a failure is no error.
-        let aside = store.folder().join(format!(".hashes-{}.tmp", std::process::id()));
-        let text = serde_json::to_vec(&memory).expect("plain data serializes");
-        let _ = fs::write(&aside, text).and_then(|()| fs::rename(&aside, &memory_path));
+        let _ = crate::disk::write_whole(&memory_path, &serde_json::to_vec(&memory).expect("plain data serializes"));
     }
     Ok(files)
 }

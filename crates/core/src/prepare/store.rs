@@ -2,8 +2,11 @@
 
 use super::{Error, Manifest, Result, io_error};
 use crate::fingerprint;
+use crate::progress::Progress;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the manifest in a model's folder.
@@ -43,14 +46,19 @@ impl Store {
     }
 
     /// Makes a model at `place` unless it is finished: `make` fills the folder that it is given and returns the
-    /// manifest; only then does the place come into being. Two processes do not make the same thing twice.
-    /// Returns the manifest and whether it was there already.
+    /// manifest; only then does the place come into being. Two processes do not make the same thing twice: one waits for
+    /// the other, and `progress` hears for whom. Returns the manifest and whether it was there already.
     ///
     /// # Errors
     /// Those of `make`, and of the file system.
-    pub fn make(&self, place: &Path, make: impl FnOnce(&Path) -> Result<Manifest>) -> Result<(Manifest, bool)> {
+    pub fn make(
+        &self,
+        place: &Path,
+        progress: &dyn Progress,
+        make: impl FnOnce(&Path) -> Result<Manifest>,
+    ) -> Result<(Manifest, bool)> {
         let mut made = None;
-        let reused = self.make_raw(place, &|| self.finished(place).is_some(), |partial| {
+        let reused = self.make_raw(place, progress, &|| self.finished(place).is_some(), |partial| {
             let manifest = make(partial)?;
             write_manifest(partial, &manifest)?;
             made = Some(manifest);
@@ -66,6 +74,7 @@ impl Store {
     pub(super) fn make_raw(
         &self,
         place: &Path,
+        progress: &dyn Progress,
         finished: &dyn Fn() -> bool,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<bool> {
@@ -74,9 +83,8 @@ impl Store {
         }
         fs::create_dir_all(&self.folder).map_err(io_error("make the models folder", &self.folder))?;
         let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let lock_path = self.folder.join(format!(".lock-{name}"));
-        let lock = File::create(&lock_path).map_err(io_error("make the lock file", &lock_path))?;
-        lock.lock().map_err(io_error("lock", &lock_path))?;
+        let lock_path = self.lock_path(&name);
+        let _held = Held::take(&lock_path, &name, progress).map_err(io_error("lock", &lock_path))?;
         if finished() {
             return Ok(true);
         }
@@ -87,33 +95,97 @@ impl Store {
         let result = make(&partial);
         if let Err(error) = result {
             let _ = fs::remove_dir_all(&partial);
-            let _ = fs::remove_file(&lock_path);
             return Err(error);
         }
         // What stands there under the final name is damaged, or `finished` would have said yes.
         remove(place)?;
         fs::rename(&partial, place).map_err(io_error("move into place", place))?;
         sync_folder(&self.folder);
-        let _ = fs::remove_file(&lock_path);
         Ok(false)
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!(".lock-{name}"))
     }
 
     /// Removes what dead processes left half-made.
     fn sweep(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(key) = name.strip_prefix(".partial-") else { continue };
-            let lock_path = self.folder.join(format!(".lock-{key}"));
-            let abandoned = match File::open(&lock_path) {
-                Ok(lock) => lock.try_lock().is_ok(),
-                Err(_) => true,
-            };
-            if abandoned {
-                let _ = fs::remove_dir_all(entry.path());
-                let _ = fs::remove_file(lock_path);
+            let Some(key) = name.strip_prefix(".partial-").or(name.strip_prefix(".lock-")) else { continue };
+            if let Ok(Some(_held)) = Held::try_take(&self.lock_path(key)) {
+                let _ = fs::remove_dir_all(self.folder.join(format!(".partial-{key}")));
             }
         }
     }
+}
+
+/// The lock on one name. Its file goes before the lock does: whoever gets a lock on a file that is gone begins again.
+#[derive(Debug)]
+struct Held {
+    file: File,
+    path: PathBuf,
+}
+
+impl Held {
+    /// Takes the lock; while another process has it, `progress` hears once which one, and this waits.
+    fn take(path: &Path, name: &str, progress: &dyn Progress) -> io::Result<Held> {
+        let mut told = false;
+        loop {
+            let mut file = open(path)?;
+            match file.try_lock() {
+                Ok(()) => (),
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    let _ = file.read_to_string(&mut holder);
+                    let holder = if holder.is_empty() { "another process" } else { holder.trim() };
+                    if !told {
+                        progress.note(&format!("waiting for {holder}, which prepares {name}"));
+                        told = true;
+                    }
+                    file.lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            if let Some(held) = Held::if_current(file, path) {
+                return Ok(held);
+            }
+        }
+    }
+
+    /// Takes the lock if nobody has it.
+    fn try_take(path: &Path) -> io::Result<Option<Held>> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Held::if_current(file, path)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// A locked file counts only while it is the one that others find at the path.
+    fn if_current(mut file: File, path: &Path) -> Option<Held> {
+        let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let own = file.metadata().map(id).ok()?;
+        if fs::metadata(path).map(id).ok() != Some(own) {
+            return None;
+        }
+        // Only for the message of those who wait.
+        let _ =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "process {}", std::process::id()));
+        Some(Held { file, path: path.to_owned() })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        let _ = self.file.unlock();
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -138,6 +210,22 @@ fn sync_folder(folder: &Path) {
 mod tests {
     use super::*;
     use crate::prepare::SourceInfo;
+    use crate::progress::{Silent, Task, Unit};
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Passes notes on.
+    struct Heard(Mutex<Sender<String>>);
+
+    impl Progress for Heard {
+        fn task(&self, _: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
+            Box::new(Silent)
+        }
+        fn note(&self, text: &str) {
+            self.0.lock().unwrap().send(text.to_owned()).unwrap();
+        }
+        fn warn(&self, _: &str) {}
+    }
 
     fn store(name: &str) -> Store {
         let folder = std::env::temp_dir().join(format!("tokometer-store-{name}-{}", std::process::id()));
@@ -167,7 +255,7 @@ mod tests {
     fn what_fails_leaves_nothing_that_looks_finished() {
         let store = store("fails");
         let place = store.place("m", &1);
-        let result = store.make(&place, |folder| {
+        let result = store.make(&place, &Silent, |folder| {
             fs::write(folder.join("model.gguf"), "abc").unwrap();
             Err(Error::Refused("interrupted".into()))
         });
@@ -184,10 +272,10 @@ mod tests {
             fs::write(folder.join("model.gguf"), "abc").unwrap();
             Ok(manifest())
         };
-        assert!(!store.make(&place, make).unwrap().1);
-        assert!(store.make(&place, |_| panic!("made twice")).unwrap().1);
+        assert!(!store.make(&place, &Silent, make).unwrap().1);
+        assert!(store.make(&place, &Silent, |_| panic!("made twice")).unwrap().1);
         fs::write(place.join("model.gguf"), "ab").unwrap();
-        assert!(!store.make(&place, make).unwrap().1);
+        assert!(!store.make(&place, &Silent, make).unwrap().1);
     }
 
     #[test]
@@ -196,12 +284,56 @@ mod tests {
         let old = store.folder().join(".partial-old-0123");
         fs::create_dir_all(&old).unwrap();
         fs::write(old.join("big"), "x").unwrap();
+        fs::write(store.lock_path("killed-4567"), "process 1").unwrap();
         store
-            .make(&store.place("m", &3), |folder| {
+            .make(&store.place("m", &3), &Silent, |folder| {
                 fs::write(folder.join("model.gguf"), "abc").unwrap();
                 Ok(manifest())
             })
             .unwrap();
-        assert!(!old.exists());
+        assert!(!old.exists() && !store.lock_path("killed-4567").exists());
+    }
+
+    #[test]
+    fn who_waits_hears_for_whom_and_never_holds_a_lock_that_others_do_not_see() {
+        let store = store("waits");
+        fs::create_dir_all(store.folder()).unwrap();
+        let path = store.lock_path("m");
+        let first = Held::take(&path, "m", &Silent).unwrap();
+        assert!(Held::try_take(&path).unwrap().is_none());
+        let (sender, notes) = channel();
+        let other = path.clone();
+        let waiting = std::thread::spawn(move || Held::take(&other, "m", &Heard(Mutex::new(sender))).unwrap());
+        assert_eq!(notes.recv().unwrap(), format!("waiting for process {}, which prepares m", std::process::id()));
+        // Its file goes with it; the one who waited for that file must not be content with it.
+        drop(first);
+        let second = waiting.join().unwrap();
+        assert_eq!(second.file.metadata().unwrap().ino(), fs::metadata(&path).unwrap().ino());
+        assert!(Held::try_take(&path).unwrap().is_none());
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn two_at_once_make_it_once() {
+        let store = store("once");
+        let place = store.place("m", &4);
+        let (sender, notes) = channel();
+        std::thread::scope(|scope| {
+            let (store, place) = (&store, &place);
+            let made = store.make(place, &Silent, |folder| {
+                let progress = Heard(Mutex::new(sender));
+                scope.spawn(move || {
+                    let (_, reused) = store.make(place, &progress, |_| panic!("made twice")).unwrap();
+                    assert!(reused);
+                });
+                notes.recv().unwrap();
+                fs::write(folder.join("model.gguf"), "abc").unwrap();
+                Ok(manifest())
+            });
+            assert!(!made.unwrap().1);
+        });
+        assert!(store.finished(&place).is_some());
+        assert_eq!(fs::read_dir(store.folder()).unwrap().count(), 1);
     }
 }

@@ -78,7 +78,8 @@ pub fn recognize(input: &Input<'_>) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.recognize(head, &name))
 }
 
-/// Reads a log of any known format and hands each series to `emit`.
+/// Reads a log of any known format and hands each series to `emit`. A log that does not name itself, neither in its header
+/// nor by the form of its file name, is named by a hash of its file name: two files are never one launch.
 ///
 /// # Errors
 /// [`Error::Unknown`] when no format recognizes it, [`Error::Damaged`] with the line when its reader gives up.
@@ -92,7 +93,20 @@ pub fn read_each(input: &Input<'_>, emit: &mut dyn FnMut(Series)) -> Result<()> 
         };
         return Err(Error::Unknown { path: input.path.to_path_buf(), found });
     };
-    format.read(input, emit)
+    let mut made = None;
+    format.read(input, &mut |mut series| {
+        let uuid = &mut series.context.uuid;
+        if uuid.is_none() {
+            *uuid = Some(made.get_or_insert_with(|| uuid_of(input.path)).clone());
+        }
+        emit(series);
+    })
+}
+
+/// Eight hex digits from the name of a file, the same while it is being written and afterwards.
+fn uuid_of(path: &Path) -> String {
+    let name = file_name(path);
+    crate::fingerprint::of_bytes(name.strip_suffix(writer::PARTIAL).unwrap_or(&name).as_bytes())[..8].to_owned()
 }
 
 /// All of a log at once: see [`read_each`].
@@ -199,6 +213,21 @@ mod tests {
             let format = recognize(&input).unwrap_or_else(|| panic!("{} is unknown", sample.name));
             assert_eq!(format.name(), sample.format, "{}", sample.name);
             assert_eq!(read_log(&sample.bytes, path).unwrap().series.len(), sample.series, "{}", sample.name);
+        }
+    }
+
+    #[test]
+    fn a_log_that_does_not_name_itself_is_named_by_its_file() {
+        let uuids = |sample: &testing::Sample, name: &str| {
+            let log = read_log(&sample.bytes, Path::new(name)).unwrap();
+            log.series.into_iter().map(|series| series.context.uuid.unwrap()).collect::<Vec<_>>()
+        };
+        for sample in samples().iter().filter(|sample| sample.series > 0) {
+            let (a, again, b) = (uuids(sample, "a.txt"), uuids(sample, "x/a.txt.partial"), uuids(sample, "b.txt"));
+            assert_eq!((a.len(), &a), (sample.series, &again), "{}", sample.name);
+            assert!(a.iter().all(|uuid| uuid.len() == 8 && *uuid == a[0]) && a[0] != b[0], "{}", sample.name);
+            let named = uuids(sample, "host_1B_nf4_seed42_uuid0badcafe.txt");
+            assert!(named.iter().all(|uuid| uuid == "0badcafe"), "{}", sample.name);
         }
     }
 

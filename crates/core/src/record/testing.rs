@@ -107,11 +107,14 @@ pub fn events() -> Vec<Event> {
     };
     let resources = Resources { peak_rss_bytes: Some(1 << 20), cpu_ns: Some(5), ..Resources::default() };
     let repetition = |repetition| Event::Repetition { launch: 1, round: 1, repetition, generated: generated() };
+    // The first pass of a launch is that of a cold engine.
+    let mut cold = generated();
+    cold.done_ns.iter_mut().for_each(|ns| *ns += 2_000_000);
     let warning = |launch, code: &str| Event::Warning { launch, code: code.into(), message: "words".into() };
     vec![
         Event::Launch { launch: 1, round: 1, order: 1, hello: hello.clone(), start_ns: 5 },
         Event::Load { launch: 1, loaded: Box::new(loaded) },
-        Event::Warmup { launch: 1, elapsed_ns: 3_000_000, generated: generated() },
+        Event::Warmup { launch: 1, elapsed_ns: 3_000_000, generated: cold },
         Event::Warmup { launch: 1, elapsed_ns: 4_000_000, generated: generated() },
         repetition(1),
         repetition(2),

@@ -65,12 +65,15 @@ pub fn launch(
         hello: worker.hello.clone(),
         start_ns,
     })?;
-    for warning in machine::check(Path::new("/"), job.logical_cpus, busy) {
+    let of_worker = std::mem::take(&mut worker.warnings);
+    for warning in of_worker.into_iter().chain(machine::check(Path::new("/"), job.logical_cpus, busy)) {
         emit(&Event::Warning { launch: Some(place.launch), code: warning.code.into(), message: warning.message })?;
     }
     let mut anon = None;
     let result = measure(&mut worker, job, place, schedule, prompt, task, &mut anon, emit)?;
-    let resources = before.until_now(worker.pid(), began, anon);
+    let mut resources = before.until_now(worker.pid(), began, anon);
+    // Of a worker that is dead /proc tells nothing any more.
+    resources.peak_rss_bytes = resources.peak_rss_bytes.or(worker.peak_rss());
     if let Some(share) = resources.others.filter(|share| *share > machine::BUSY) {
         let message = format!("other programs used {:.0}% of the processors during the launch", share * 100.0);
         emit(&Event::Warning { launch: Some(place.launch), code: "other_load".into(), message })?;
