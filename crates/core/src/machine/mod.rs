@@ -2,12 +2,14 @@
 //!
 //! Readers of /proc and /sys take the root folder as a parameter, so that they are tested on recorded trees.
 
+mod available;
 mod describe;
 mod gpu;
 mod lock;
 mod memory;
 mod quiet;
 
+pub use available::{available_memory, resident_memory};
 pub use describe::{Machine, threads_for};
 pub use lock::{Lock, LockError};
 pub use memory::{ProcessMemory, TICK_NS, process_memory, process_ticks};
