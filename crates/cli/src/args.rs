@@ -2,6 +2,8 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
+use tokometer_core::plan;
+use tokometer_core::run::Residency;
 
 /// A speedometer for LLM inference engines.
 #[derive(Debug, Parser)]
@@ -25,7 +27,7 @@ Examples:
       Raw logs to CSV, CSV to a table.
 
 The five steps are prepare, run, collate, analyze and plot, present; `all` does them in turn.
-Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed.";
+Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed, 130 stopped by Ctrl-C.";
 
 /// Options of every command.
 #[derive(Debug, Clone, ClapArgs)]
@@ -66,8 +68,12 @@ Examples:
   tokometer run --engine llamacpp --size 1B --quantize nf4 --seed 42
   tokometer run --model model.gguf --quantize default --prompt-tokens 1024 --gen-tokens 256
   tokometer run --model synthetic:tiny --quantize float16,int8 --quick --threads 2
+  tokometer run --size 1B --quantize int8,nf4 --until 1% --budget 10m
 
-A run is a series of rounds: each round launches every case once, in an order shuffled from the seed.")]
+A run is a series of rounds: each round measures every case once, in an order shuffled from the seed. Without --rounds,
+--until or --budget there is one round for each launch, that is a fresh process of the engine in every round; with them the
+launches are spread evenly over the rounds, and between rounds engines stay loaded where memory allows.
+Ctrl-C once finishes the case that is being measured and closes the logs; twice stops now. What was measured stays.")]
     Run(Run),
     /// Step 3: raw logs to benchmark_output/{engine}.csv and all.csv
     #[command(after_help = "\
@@ -188,13 +194,25 @@ pub struct Run {
     /// Tokens in the KV cache before the prompt
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub depth: u32,
-    /// Launches (starts of the engine's process) of each case; one per round [default: 3]
+    /// Launches (starts of the engine's process) of each case, spread evenly over the rounds [default: 3]
     #[arg(long, value_name = "N")]
     pub launches: Option<u32>,
-    /// Repetitions inside a launch [default: 5]
+    /// Rounds; at most so many with --until or --budget [default: one for each launch]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// Add rounds until the 95% interval of every figure is within this share on either side, as 1%
+    #[arg(long, value_name = "P%", value_parser = plan::until)]
+    pub until: Option<f64>,
+    /// Begin no round that would end later than this after the first began, as 90s, 10m or 1h
+    #[arg(long, value_name = "TIME", value_parser = plan::budget)]
+    pub budget: Option<u64>,
+    /// Keep engines loaded between rounds: auto (where memory allows), always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = residency)]
+    pub resident: Residency,
+    /// Repetitions of each case in a round [default: 5]
     #[arg(long, value_name = "N")]
     pub repetitions: Option<u32>,
-    /// Warm-up passes of each launch, never in the figures
+    /// Warm-up passes after a start, never in the figures; an engine that stayed loaded gets one at most
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub warmup: u32,
     /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given
@@ -224,6 +242,15 @@ pub struct Run {
     /// Seconds without an answer after which a worker counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
+}
+
+fn residency(text: &str) -> Result<Residency, &'static str> {
+    match text {
+        "auto" => Ok(Residency::Auto),
+        "always" => Ok(Residency::Always),
+        "never" => Ok(Residency::Never),
+        _ => Err("auto, always or never"),
+    }
 }
 
 /// `collate`.

@@ -1,12 +1,14 @@
 //! The `tokometer` command: flags, terminal, exit codes. The only place that prints.
 //!
 //! `args` says what can be typed, `settings` checks it and joins it with `tokometer.toml`, `commands` has one file for
-//! each command, `terminal` draws bars and tables.
+//! each command, `terminal` draws bars and tables, `interrupt` hears Ctrl-C.
 //!
-//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged.
+//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged, 130 stopped by
+//! Ctrl-C.
 
 mod args;
 mod commands;
+mod interrupt;
 mod settings;
 mod terminal;
 

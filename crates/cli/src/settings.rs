@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokometer_core::engine::{self, Discovery, Engine, Timeouts};
 use tokometer_core::machine::{Machine, threads_for};
-use tokometer_core::plan::{self, Case, Config, ModelRef, Schedule, Settings, Workload};
+use tokometer_core::plan::{self, Case, Config, Ends, ModelRef, Schedule, Settings, Workload};
 use tokometer_core::prepare::Store;
 
 /// The folders of a working folder.
@@ -113,6 +113,8 @@ pub struct RunSettings {
     pub refused: Vec<String>,
     /// How often.
     pub schedule: Schedule,
+    /// What ends the run.
+    pub ends: Ends,
     /// When a worker counts as hung.
     pub timeouts: Timeouts,
     /// Seed.
@@ -135,12 +137,15 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
         depth: args.depth,
     };
     let base = if quick { Schedule::quick() } else { Schedule::default() };
+    let launches = pick(args.launches, defaults.launches, base.launches, base.launches);
     let schedule = Schedule {
-        launches: pick(args.launches, defaults.launches, base.launches, base.launches),
+        launches: launches_in(launches, args)?,
         repetitions: pick(args.repetitions, defaults.repetitions, base.repetitions, base.repetitions),
         warmup: args.warmup,
     };
     schedule.validate()?;
+    let ends = Ends { rounds: args.rounds, until: args.until, budget_s: args.budget };
+    let ends = ends.or_one_round_per_launch(schedule.launches)?;
     workload.validate()?;
     let found = engines(&args.selection.engine, config, missing)?;
     let model = model(&args.selection, config)?;
@@ -172,7 +177,20 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
     }
     let request = Duration::from_secs(args.timeout.max(1));
     let timeouts = Timeouts { request, ..Timeouts::default() };
-    Ok(RunSettings { found, model, cases, refused, schedule, timeouts, seed, machine })
+    Ok(RunSettings { found, model, cases, refused, schedule, ends, timeouts, seed, machine })
+}
+
+/// Launches that fit into the rounds: a round starts an engine once at most.
+fn launches_in(launches: u32, args: &Run) -> Result<u32> {
+    match (args.rounds, args.launches) {
+        // Refused with the other numbers that make no sense.
+        (Some(0), _) => Ok(launches),
+        (Some(rounds), Some(asked)) if asked > rounds => {
+            bail!("{asked} launches need {asked} rounds or more, not {rounds}: raise --rounds or lower --launches")
+        }
+        (Some(rounds), _) => Ok(launches.min(rounds)),
+        (None, _) => Ok(launches),
+    }
 }
 
 fn option(text: &str) -> Result<(String, String)> {

@@ -14,6 +14,8 @@ pub trait Progress: Send + Sync {
 pub trait Task: Send {
     /// `n` more units are done.
     fn advance(&self, n: u64);
+    /// The work is `total` units in all, as is known now.
+    fn expect(&self, _total: u64) {}
     /// What is going on right now, a few words behind the bar.
     fn detail(&self, _text: &str) {}
     /// The work is done; `summary` says what came of it.

@@ -75,12 +75,14 @@ impl<W: Write> Worker<W> {
             Request::Load(load) => self.load(id, &load),
             Request::Generate(request) => {
                 let mut context = self.take_context()?;
+                context.wake();
                 let generated = measure::generate(&mut context, &request, |model, index, token| {
                     if request.stream {
                         let piece = model.pieces(&[token]).concat();
                         self.send_later(id, Body::Token(Streamed { index, token, piece }));
                     }
                 });
+                context.rest();
                 self.context = Some(context);
                 generated.map(Answer::Generated)
             }

@@ -1,7 +1,8 @@
 //! The mock engine: timings that are computed, not measured, and every kind of misbehaviour on demand.
 //!
 //! Options of `load`: `prefill_us` and `decode_us` per token (defaults 100 and 1000), `growth_ns` added per token of
-//! context, `sleep_ms` real time per generation, `allocate_mb` of real memory that loading takes and touches, and
+//! context, `sleep_ms` real time per generation, `slow_after=N` (every generation after the N-th takes an hour),
+//! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
 //! `fault_counter`.
 
@@ -34,6 +35,7 @@ struct Mock {
     options: BTreeMap<String, String>,
     loaded: bool,
     memory: Vec<u8>,
+    generations: u64,
 }
 
 fn main() -> io::Result<()> {
@@ -82,7 +84,10 @@ impl Mock {
             Request::Generate(_) | Request::Score { .. } if !self.loaded => {
                 failure(FailureKind::Protocol, "no model is loaded")
             }
-            Request::Generate(request) => self.generate(&request).map(Answer::Generated),
+            Request::Generate(request) => {
+                self.generations += 1;
+                self.generate(&request).map(Answer::Generated)
+            }
             Request::Score { tokens } => Ok(Answer::Scored(Scored {
                 logprobs: vec![-1.0; tokens.len() - 1],
                 top_tokens: tokens[1..].to_vec(),
@@ -165,6 +170,9 @@ impl Mock {
 
     fn generate(&self, request: &Generate) -> Result<Generated, Failure> {
         std::thread::sleep(Duration::from_millis(self.number("sleep_ms", 0)));
+        if self.generations > self.number("slow_after", u64::MAX) {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
         let mut n = request.gen_tokens;
         let mut prompt_tokens = request.prompt.len() as u32;
         match self.fault() {

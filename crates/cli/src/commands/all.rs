@@ -1,13 +1,17 @@
 //! `tokometer all`: steps 1 to 5 in turn.
 
-use super::{SOME_FAILED, Session, analyze, collate, plot, present, run};
+use super::{INTERRUPTED, SOME_FAILED, Session, analyze, collate, plot, present, run};
 use crate::args::Run;
 use anyhow::Result;
 
 /// The command.
 pub fn all(session: &Session<'_>, options: &Run) -> Result<u8> {
     let terminal = session.terminal;
-    let (outcomes, mut code) = run::measure(session, options)?;
+    let (outcome, mut code) = run::measure(session, options)?;
+    if outcome.interrupted {
+        terminal.say("`tokometer collate`, `analyze`, `plot` and `present` take it from here");
+        return Ok(INTERRUPTED);
+    }
     let collated = collate::gather(session, false)?;
     if !collated.damaged.is_empty() {
         code = SOME_FAILED;
@@ -18,7 +22,7 @@ pub fn all(session: &Session<'_>, options: &Run) -> Result<u8> {
     analyze::show(session, &analysis);
     terminal.line("");
     terminal.line("Made:");
-    terminal.line(&format!("  {} raw log(s) in {}", outcomes.len(), session.folders.output().display()));
+    terminal.line(&format!("  {} raw log(s) in {}", outcome.cases.len(), session.folders.output().display()));
     collate::show(session, &collated);
     terminal.line(&format!("  {} plots in {}", plots.len(), session.folders.plots().display()));
     for path in presented {

@@ -7,6 +7,7 @@ mod doctor;
 mod plot;
 mod prepare;
 mod present;
+mod rule;
 mod run;
 mod shell;
 mod verify;
@@ -21,6 +22,8 @@ use std::path::Path;
 pub const OK: u8 = 0;
 /// Some cases failed, or some logs are damaged; the rest is done.
 pub const SOME_FAILED: u8 = 3;
+/// Stopped by a person, as shells report it.
+pub const INTERRUPTED: u8 = 130;
 
 /// What every command is given.
 pub struct Session<'a> {

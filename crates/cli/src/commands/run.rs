@@ -1,7 +1,9 @@
 //! `tokometer run`: step 2.
 
-use super::{OK, SOME_FAILED, Session, prepare, print_json};
+use super::rule::{Precision, Rule, Widest};
+use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json};
 use crate::args::Run;
+use crate::interrupt;
 use crate::settings::{self, RunSettings};
 use crate::terminal::{Align, Table, Terminal};
 use anyhow::{Context, Result, bail};
@@ -12,22 +14,22 @@ use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::engine::Discovery;
 use tokometer_core::machine::{self, Lock, MemoryGroup};
 use tokometer_core::record;
-use tokometer_core::run::{self, CaseOutcome, Job, Options};
+use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop, Unobserved};
 
 /// The command.
 pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
-    let (outcomes, code) = measure(session, options)?;
+    let (outcome, code) = measure(session, options)?;
     if options.selection.json {
-        let entries = outcomes.iter().map(json_of).collect::<Result<Vec<_>>>()?;
+        let entries = outcome.cases.iter().map(json_of).collect::<Result<Vec<_>>>()?;
         print_json(session.terminal, &entries)?;
     } else {
-        show(session, &outcomes)?;
+        show(session, &outcome)?;
     }
     Ok(code)
 }
 
 /// Prepares what is missing and measures all cases.
-pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>, u8)> {
+pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
     let terminal = session.terminal;
     let settings = settings::run(options, &session.config, |text| terminal.say(text))?;
     let _lock = exclusive(session)?;
@@ -48,21 +50,41 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Vec<CaseOutcome>
     }
     terminal.say(&format!("measuring on {}", settings.machine.line()));
     tell_limit(terminal, &settings);
+    let outcome = rounds(session, options, settings, &jobs)?;
+    if outcome.interrupted {
+        terminal.warn(&format!("{}; what was measured is kept", outcome.reason));
+        return Ok((outcome, INTERRUPTED));
+    }
+    let complete = failed.is_empty() && outcome.cases.iter().all(|case| case.failures.is_empty());
+    if outcome.cases.iter().all(|case| case.measured == 0) {
+        let first = outcome.cases.iter().flat_map(|case| &case.failures).next().map_or("", String::as_str);
+        terminal.error(&format!("every case failed; the first one: {first}"));
+    }
+    Ok((outcome, if complete { OK } else { SOME_FAILED }))
+}
+
+/// Measures the jobs, round after round; Ctrl-C stops it.
+fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[Job]) -> Result<Outcome> {
+    let terminal = session.terminal;
+    // The one place where the rule that judges `--until` is chosen.
+    let precision = settings.ends.until.map(|share| Box::new(Widest(share)) as Box<dyn Precision>);
+    let mut rule = Rule::new(settings.ends, precision);
+    // The one place where the watcher of the machine is chosen.
+    let mut observer = Unobserved;
     let options = Options {
         output: session.folders.output(),
         schedule: settings.schedule,
+        ends: settings.ends,
+        resident: options.resident,
         machine: settings.machine,
         command: std::iter::once("tokometer".to_owned()).chain(std::env::args().skip(1)).collect(),
         timeouts: settings.timeouts,
         seed: settings.seed,
     };
-    let outcomes = run::run(&jobs, &options, terminal.progress())?;
-    let complete = failed.is_empty() && outcomes.iter().all(|outcome| outcome.failures.is_empty());
-    if outcomes.iter().all(|outcome| outcome.measured == 0) {
-        let first = outcomes.iter().flat_map(|outcome| &outcome.failures).next().map_or("", String::as_str);
-        terminal.error(&format!("every case failed; the first one: {first}"));
-    }
-    Ok((outcomes, if complete { OK } else { SOME_FAILED }))
+    let stop = Stop::default();
+    let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
+    let hooks = Hooks { progress: terminal.progress(), controller: &mut rule, observer: &mut observer, stop: &stop };
+    Ok(run::run(jobs, &options, hooks)?)
 }
 
 /// Says how a memory limit will be kept.
@@ -115,24 +137,26 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
     jobs
 }
 
-/// The groups that a raw log holds.
-fn groups_of(log: &Path) -> Result<Vec<Group>> {
+/// The groups that the raw log of a case holds; none if nothing was measured.
+fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
+    let Some(log) = &outcome.log else { return Ok(Vec::new()) };
     let bytes = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
     Ok(analyze::groups(&record::read_log(&bytes, log)?.series))
 }
 
 fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
-    let groups = groups_of(&outcome.log)?;
+    let groups = groups_of(outcome)?;
     let samples = |figure: fn(&Group) -> &Option<Estimate>| -> Vec<f64> {
         groups.iter().filter_map(|group| figure(group).as_ref()).flat_map(|e| e.samples.clone()).collect()
     };
     Ok(json!({
         "log": outcome.log, "case": outcome.case, "hash": outcome.hash, "failures": outcome.failures,
+        "launches": outcome.measured, "rounds": outcome.rounds, "resident": outcome.resident,
         "decode_tok_s": samples(|g| &g.decode), "prefill_tok_s": samples(|g| &g.prefill), "ttft_ms": samples(|g| &g.ttft),
     }))
 }
 
-fn show(session: &Session<'_>, outcomes: &[CaseOutcome]) -> Result<()> {
+fn show(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
     let mut table = Table::new(&[
         ("case", Align::Left),
         ("decode tok/s", Align::Right),
@@ -140,10 +164,11 @@ fn show(session: &Session<'_>, outcomes: &[CaseOutcome]) -> Result<()> {
         ("prefill tok/s", Align::Right),
         ("TTFT ms", Align::Right),
         ("launches", Align::Right),
+        ("rounds", Align::Right),
         ("failed", Align::Left),
     ]);
-    for outcome in outcomes {
-        let groups = groups_of(&outcome.log)?;
+    for outcome in &outcome.cases {
+        let groups = groups_of(outcome)?;
         let measured = groups.iter().find(|group| group.decode.is_some());
         let mean = |figure: fn(&Group) -> &Option<Estimate>, digits: usize| {
             measured
@@ -159,11 +184,19 @@ fn show(session: &Session<'_>, outcomes: &[CaseOutcome]) -> Result<()> {
             mean(|g| &g.prefill, 1),
             mean(|g| &g.ttft, 1),
             outcome.measured.to_string(),
+            // One for each launch is no news.
+            if outcome.rounds == outcome.measured { String::new() } else { outcome.rounds.to_string() },
             outcome.failures.first().map(|reason| reason.chars().take(60).collect()).unwrap_or_default(),
         ]);
     }
     let terminal = session.terminal;
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
-    terminal.line(&format!("{} raw log(s) in {}", outcomes.len(), session.folders.output().display()));
+    let logs = outcome.cases.iter().filter(|case| case.log.is_some()).count();
+    terminal.line(&format!("{} round(s): {}", outcome.rounds, outcome.reason));
+    let stayed: Vec<String> = outcome.cases.iter().filter(|case| case.resident).map(|case| case.case.title()).collect();
+    if !stayed.is_empty() {
+        terminal.line(&format!("stayed loaded between rounds: {}", stayed.join(", ")));
+    }
+    terminal.line(&format!("{logs} raw log(s) in {}", session.folders.output().display()));
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod progress;
 mod table;
 
+pub use progress::duration;
 pub use table::{Align, Table};
 
 use crate::args::Global;
@@ -47,6 +48,11 @@ impl Terminal {
     /// Where the pipeline reports its progress.
     pub fn progress(&self) -> &dyn tokometer_core::progress::Progress {
         &*self.progress
+    }
+
+    /// The same, for threads that outlive a command.
+    pub fn shared_progress(&self) -> Arc<dyn tokometer_core::progress::Progress> {
+        Arc::clone(&self.progress) as Arc<dyn tokometer_core::progress::Progress>
     }
 
     /// Text in a style, if colours are wanted.

@@ -71,8 +71,8 @@ impl Progress for Bars {
             }
             None => {
                 eprint_line(&format!("{label} ..."));
-                let state = Mutex::new(Plain { done: 0, said: Instant::now(), detail: String::new() });
-                Box::new(Lines { label: label.to_owned(), total, unit, began: Instant::now(), state })
+                let state = Mutex::new(Plain { done: 0, total, said: Instant::now(), detail: String::new() });
+                Box::new(Lines { label: label.to_owned(), unit, began: Instant::now(), state })
             }
         }
     }
@@ -108,6 +108,10 @@ impl Task for Bar {
         self.bar.inc(n);
     }
 
+    fn expect(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     fn detail(&self, text: &str) {
         self.bar.set_message(text.to_owned());
     }
@@ -131,7 +135,7 @@ fn finished(label: &str, summary: &str, began: Instant) -> String {
 }
 
 /// `0.4 s`, `12 s`, `3 min 20 s`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
@@ -141,7 +145,6 @@ fn duration(seconds: f64) -> String {
 
 struct Lines {
     label: String,
-    total: Option<u64>,
     unit: Unit,
     began: Instant,
     state: Mutex<Plain>,
@@ -149,6 +152,7 @@ struct Lines {
 
 struct Plain {
     done: u64,
+    total: Option<u64>,
     said: Instant,
     detail: String,
 }
@@ -166,12 +170,18 @@ impl Task for Lines {
             Unit::Count => n.to_string(),
         };
         let spent = self.began.elapsed().as_secs_f64();
-        let eta = self.total.filter(|_| state.done > 0).map(|total| {
+        let eta = state.total.filter(|_| state.done > 0).map(|total| {
             let left = spent * total.saturating_sub(state.done) as f64 / state.done as f64;
             format!(" of {}, ETA {}", amount(total), duration(left))
         });
         let detail = if state.detail.is_empty() { String::new() } else { format!(" · {}", state.detail) };
         eprint_line(&format!("{}: {}{}{detail}", self.label, amount(state.done), eta.unwrap_or_default()));
+    }
+
+    fn expect(&self, total: u64) {
+        if let Ok(mut state) = self.state.lock() {
+            state.total = Some(total);
+        }
     }
 
     fn detail(&self, text: &str) {

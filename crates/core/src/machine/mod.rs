@@ -3,6 +3,7 @@
 //!
 //! Readers of /proc and /sys take the root folder as a parameter, so that they are tested on recorded trees.
 
+mod available;
 pub mod cgroup;
 mod cores;
 mod describe;
@@ -11,6 +12,7 @@ mod lock;
 mod memory;
 mod quiet;
 
+pub use available::{available_memory, resident_memory};
 pub use cgroup::MemoryGroup;
 pub use describe::{Machine, threads_for};
 pub use lock::{Lock, LockError};

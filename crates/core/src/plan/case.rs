@@ -73,11 +73,11 @@ pub struct Settings {
 /// How often things are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Launches of each case; each round launches every case once.
+    /// Launches (starts of the engine's process) of each case, spread evenly over the rounds.
     pub launches: u32,
-    /// Repetitions inside a launch.
+    /// Repetitions in each round.
     pub repetitions: u32,
-    /// Warm-up passes before the repetitions of a launch.
+    /// Warm-up passes after a start; a worker that stayed loaded gets one at most.
     pub warmup: u32,
 }
 

@@ -3,11 +3,13 @@
 mod case;
 mod catalog;
 mod config;
+mod ends;
 mod model;
 
 pub use case::{Case, Schedule, Settings, Workload};
 pub use catalog::{SIZES, checkpoint_for};
 pub use config::{Config, Defaults, EngineConfig};
+pub use ends::{Ends, budget, until};
 pub use model::{ModelRef, size_label};
 
 use std::path::PathBuf;

@@ -22,6 +22,9 @@ pub enum Event {
         machine: serde_json::Value,
         /// The command line that started the run.
         command: Vec<String>,
+        /// How often it was to be measured, what ends the run, and which workers may stay loaded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<serde_json::Value>,
         /// Prompt token ids, the same for every engine.
         prompt: Vec<u32>,
         /// Token ids put into the KV cache before the clock starts.
@@ -41,6 +44,16 @@ pub enum Event {
         /// From starting the process to its first answer.
         start_ns: u64,
     },
+    /// A worker that stayed loaded since an earlier round is visited again. What follows for its launch belongs to this
+    /// round, up to the next visit.
+    Visit {
+        /// The launch, begun in an earlier round.
+        launch: u32,
+        /// The round, from 1.
+        round: u32,
+        /// Place of this case in the round's shuffled order, from 1.
+        order: u32,
+    },
     /// The model is loaded.
     Load {
         /// The launch.
@@ -48,7 +61,7 @@ pub enum Event {
         /// What was really loaded.
         loaded: Box<Loaded>,
     },
-    /// A warm-up pass: never in the figures.
+    /// A warm-up pass: never in the figures. After a [`Event::Visit`] it is that of a worker that had stayed loaded.
     Warmup {
         /// The launch.
         launch: u32,
@@ -63,12 +76,13 @@ pub enum Event {
         launch: u32,
         /// The round.
         round: u32,
-        /// Number of the repetition inside the launch, from 1.
+        /// Number of the repetition inside the launch, from 1; it counts on where a launch spans several rounds.
         repetition: u32,
         /// What was measured.
         generated: Generated,
     },
-    /// What the operating system says of the launch, at its end.
+    /// What the operating system says of the launch, at the end of each round that it takes part in: highest memory since
+    /// its start, everything else of that round.
     Resources {
         /// The launch.
         launch: u32,
@@ -82,6 +96,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         launch: Option<u32>,
         /// Short name, for columns: `high_load`.
+        code: String,
+        /// In words.
+        message: String,
+    },
+    /// Something worth knowing that is no reason to doubt the figures.
+    Note {
+        /// The launch, if it concerns one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        launch: Option<u32>,
+        /// Short name: `resident` or `not_resident` (whether the worker stays loaded between rounds), `ended` (why the
+        /// run was over), `interrupted` (who stopped it).
         code: String,
         /// In words.
         message: String,
@@ -129,19 +154,19 @@ pub struct Resources {
     /// Highest memory used on the device by this process, bytes, sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_device_bytes: Option<u64>,
-    /// Processor time of the worker over the launch, ns.
+    /// Processor time of the worker over its part of the round, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
-    /// Wall time of the launch, ns.
+    /// Wall time of the same, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_ns: Option<u64>,
-    /// Load average over one minute before the launch began.
+    /// Load average over one minute before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_before: Option<f64>,
-    /// Share of processor time stolen by the hypervisor during the launch, 0 to 1.
+    /// Share of processor time stolen by the hypervisor meanwhile, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steal: Option<f64>,
-    /// Share of processor time used by anything but the worker during the launch, 0 to 1.
+    /// Share of processor time used by anything but the worker meanwhile, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<f64>,
     /// Other readings by name with the unit in it (`package_temperature_c`).

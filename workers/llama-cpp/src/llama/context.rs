@@ -169,6 +169,19 @@ impl Context {
         check(status)
     }
 
+    /// Wakes the threads, so that the first work of a measurement finds them polling as all later work does.
+    pub fn wake(&mut self) {
+        // SAFETY: the pool lives.
+        unsafe { sys::ggml_threadpool_resume(self.pool.as_ptr()) }
+    }
+
+    /// Sends the threads to sleep. Without it they poll for some tenths of a second after the last work, into what the
+    /// next engine measures; with it a loaded model costs no processor time.
+    pub fn rest(&mut self) {
+        // SAFETY: the pool lives; work that comes while it is paused wakes it.
+        unsafe { sys::ggml_threadpool_pause(self.pool.as_ptr()) }
+    }
+
     /// Waits until the device is done.
     pub fn synchronize(&mut self) {
         // SAFETY: the context lives.

@@ -1,6 +1,8 @@
 //! Our own raw log: header, a blank line, one event per line, a closing line. See [`super::event`] for the events and
 //! [`super::writer`] for who writes them.
 //!
+//! A launch may span several rounds; what stands between two visits belongs to the round of the first.
+//!
 //! What belongs to a launch (its memory, its warnings) stands after its repetitions, so the log is read twice: first
 //! everything but the repetitions, then these. Only the fields that are needed are taken out of the JSON, borrowed where
 //! that is possible: a log of thousands of tokens is read at the speed of the JSON parser.
@@ -52,7 +54,7 @@ impl Format for Tokometer {
                         Err(e) => return Err(input.damaged(line.number, json_reason(&e))),
                     }
                 }
-                Item::Failure { launch, reason } => emit(contexts.failed(*launch, reason)),
+                Item::Failure { launch, round, reason } => emit(contexts.failed(*launch, *round, reason)),
             }
         }
         Ok(())
@@ -97,22 +99,25 @@ fn base_context(input: &Input<'_>, header: &Header, scan: &Scan<'_>) -> Result<C
         return Ok(base);
     }
     base.status = scan.status;
+    base.reason = scan.interrupted.clone().filter(|_| scan.status == Status::Interrupted);
     Ok(base)
 }
 
-/// Makes the context of each launch once.
+/// Makes the context of each launch and round once.
 struct Contexts<'s, 'a> {
     base: &'s Context,
     scan: &'s Scan<'a>,
-    made: HashMap<u32, (Context, Moved)>,
+    made: HashMap<(u32, Option<u32>), (Context, Moved)>,
 }
 
 impl Contexts<'_, '_> {
-    fn of(&mut self, launch: u32) -> &(Context, Moved) {
-        self.made.entry(launch).or_insert_with(|| {
-            let known = self.scan.launches.get(&launch);
-            let mut context = known.map_or_else(|| self.base.clone(), |known| of_launch(self.base, known));
+    fn of(&mut self, launch: u32, round: Option<u32>) -> &(Context, Moved) {
+        let known = self.scan.launches.get(&launch);
+        let round = round.or_else(|| known?.round);
+        self.made.entry((launch, round)).or_insert_with(|| {
+            let mut context = known.map_or_else(|| self.base.clone(), |known| of_launch(self.base, known, round));
             context.launch = Some(launch);
+            context.round = round;
             for code in &self.scan.warnings {
                 if !context.warnings.contains(code) {
                     context.warnings.push(code.clone());
@@ -133,11 +138,10 @@ impl Contexts<'_, '_> {
 
     /// The series of a repetition.
     fn measured(&mut self, repetition: &Repetition<'_>) -> std::result::Result<Series, String> {
-        let (context, moved) = self.of(repetition.launch);
+        let (context, moved) = self.of(repetition.launch, repetition.round);
         let pass = &repetition.generated;
         let (steps, throughput_source) = pass.steps(moved)?;
         let context = Context {
-            round: Some(repetition.round),
             repetition: Some(repetition.repetition),
             prompt_tokens: context.prompt_tokens.or(Some(pass.prompt_tokens)),
             gen_tokens: context.gen_tokens.or_else(|| u32::try_from(steps.len()).ok()),
@@ -149,24 +153,23 @@ impl Contexts<'_, '_> {
     }
 
     /// The series without steps that says that a launch failed.
-    fn failed(&mut self, launch: u32, reason: &str) -> Series {
-        let (context, _) = self.of(launch);
+    fn failed(&mut self, launch: u32, round: Option<u32>, reason: &str) -> Series {
+        let (context, _) = self.of(launch, round);
         let context = Context { status: Status::Failed, reason: Some(reason.to_owned()), ..context.clone() };
         Series { context, steps: Vec::new() }
     }
 }
 
-/// The context of one launch: what was really loaded counts more than what the header planned.
-fn of_launch(base: &Context, launch: &Launch) -> Context {
+/// The context of one launch in a round: what was really loaded counts more than what the header planned.
+fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
     let mut context = base.clone();
-    context.round = launch.round;
     context.engine_version = context.engine_version.or_else(|| launch.engine_version.clone());
     context.warmup_ms = launch.warmup_ns.map(|ns| ns as f64 / 1e6);
     context.cold_ttft_ms = launch.cold_ttft_ns.map(|ns| ns as f64 / 1e6);
     context.peak_rss_bytes = launch.resources.peak_rss_bytes;
     context.peak_anon_bytes = launch.resources.peak_anon_bytes;
     context.peak_device_bytes = launch.resources.peak_device_bytes;
-    context.warnings.clone_from(&launch.warnings);
+    context.warnings = launch.warnings_of(round);
     let Some(loaded) = &launch.loaded else { return context };
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     context.native_quantize = text(&loaded.native_quantize).or(context.native_quantize);

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 #[derive(Deserialize)]
 pub(super) struct Repetition<'a> {
     pub launch: u32,
-    pub round: u32,
+    /// Absent: the round in which the launch was begun.
+    pub round: Option<u32>,
     pub repetition: u32,
     #[serde(borrow)]
     pub generated: Pass<'a>,

@@ -25,6 +25,8 @@ pub(super) struct Scan<'a> {
     pub items: Vec<Item<'a>>,
     /// How the log ended.
     pub status: Status,
+    /// Who stopped it, where it says so.
+    pub interrupted: Option<String>,
     /// Whether it has its closing line.
     pub closed: bool,
     events: u64,
@@ -39,6 +41,8 @@ pub(super) enum Item<'a> {
     Failure {
         /// Its number.
         launch: u32,
+        /// The round in which it failed.
+        round: Option<u32>,
         /// Kind and reason.
         reason: String,
     },
@@ -47,14 +51,31 @@ pub(super) enum Item<'a> {
 /// What is known of a launch.
 #[derive(Debug, Default)]
 pub(super) struct Launch {
+    /// The round in which it was begun.
     pub round: Option<u32>,
+    /// The round of the events that are being read.
+    visit: Option<u32>,
     pub engine_version: Option<String>,
     pub loaded: Option<Loaded>,
     pub warmup_ns: Option<u64>,
     /// Of the first warm-up pass.
     pub cold_ttft_ns: Option<u64>,
     pub resources: ResourcesEvent,
-    pub warnings: Vec<String>,
+    /// Codes with the round that they belong to; without one where they stand before all rounds.
+    warnings: Vec<(Option<u32>, String)>,
+}
+
+impl Launch {
+    /// Codes of the warnings that concern a round of this launch.
+    pub fn warnings_of(&self, round: Option<u32>) -> Vec<String> {
+        let mut codes = Vec::new();
+        for (at, code) in &self.warnings {
+            if at.is_none() || round.is_none() || *at == round {
+                add(&mut codes, code);
+            }
+        }
+        codes
+    }
 }
 
 #[derive(Deserialize)]
@@ -80,6 +101,18 @@ struct Hello {
 struct LoadEvent {
     launch: u32,
     loaded: Loaded,
+}
+
+#[derive(Deserialize)]
+struct VisitEvent {
+    launch: u32,
+    round: u32,
+}
+
+#[derive(Deserialize)]
+struct NoteEvent {
+    code: String,
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +187,12 @@ impl<'a> Scan<'a> {
                 let event: LaunchEvent = parse(line)?;
                 let launch = self.launch(event.launch);
                 launch.round = Some(event.round);
+                launch.visit = launch.round;
                 launch.engine_version = Some(event.hello.engine_version).filter(|text| !text.is_empty());
+            }
+            "visit" => {
+                let event: VisitEvent = parse(line)?;
+                self.launch(event.launch).visit = Some(event.round);
             }
             "load" => {
                 let event: LoadEvent = parse(line)?;
@@ -163,6 +201,10 @@ impl<'a> Scan<'a> {
             "warmup" => {
                 let event: WarmupEvent = parse(line)?;
                 let launch = self.launch(event.launch);
+                if launch.visit != launch.round {
+                    // Of a worker that had stayed loaded: no part of what a start costs.
+                    return Ok(());
+                }
                 if launch.warmup_ns.is_none() {
                     launch.cold_ttft_ns = event.generated.done_ns.first().copied();
                 }
@@ -177,14 +219,24 @@ impl<'a> Scan<'a> {
             "warning" => {
                 let event: WarningEvent = parse(line)?;
                 match event.launch {
-                    Some(launch) => add(&mut self.launch(launch).warnings, &event.code),
+                    Some(launch) => {
+                        let launch = self.launch(launch);
+                        launch.warnings.push((launch.visit, event.code));
+                    }
                     None => self.warn(&event.code),
                 }
             }
             "failure" => {
                 let event: FailureEvent = parse(line)?;
                 let reason = format!("{}: {}", event.kind, event.reason);
-                self.items.push(Item::Failure { launch: event.launch, reason });
+                let round = self.launch(event.launch).visit;
+                self.items.push(Item::Failure { launch: event.launch, round, reason });
+            }
+            "note" => {
+                let event: NoteEvent = parse(line)?;
+                if event.code == "interrupted" {
+                    self.interrupted = Some(event.message);
+                }
             }
             "end" => {
                 let event: EndEvent = parse(line)?;

@@ -70,6 +70,65 @@ fn a_launch_tells_its_series_what_it_loaded_and_used() {
     assert_eq!((failed.warnings.join(" "), all[2].steps.len()), ("battery".to_owned(), 0));
 }
 
+/// A worker that stays loaded over two rounds and fails in the third.
+const RESIDENT: &str = concat!(
+    "tokometer-log: 1\nframework: mock\n\n",
+    r#"{"event":"launch","launch":1,"round":1,"order":1,"hello":{},"start_ns":1}"#,
+    "\n",
+    r#"{"event":"warmup","launch":1,"elapsed_ns":3000000,"generated":{}}"#,
+    "\n",
+    r#"{"event":"repetition","launch":1,"round":1,"repetition":1,"generated":{"done_ns":[5]}}"#,
+    "\n",
+    r#"{"event":"resources","launch":1,"peak_rss_bytes":10}"#,
+    "\n",
+    r#"{"event":"note","launch":1,"code":"resident","message":"stays"}"#,
+    "\n",
+    r#"{"event":"visit","launch":1,"round":2,"order":1}"#,
+    "\n",
+    r#"{"event":"warning","launch":1,"code":"other_load","message":"words"}"#,
+    "\n",
+    r#"{"event":"warmup","launch":1,"elapsed_ns":1000000,"generated":{}}"#,
+    "\n",
+    r#"{"event":"repetition","launch":1,"round":2,"repetition":2,"generated":{"done_ns":[6]}}"#,
+    "\n",
+    r#"{"event":"resources","launch":1,"peak_rss_bytes":20}"#,
+    "\n",
+    r#"{"event":"visit","launch":1,"round":3,"order":1}"#,
+    "\n",
+    r#"{"event":"failure","launch":1,"kind":"crash","reason":"signal 9"}"#,
+    "\n",
+);
+
+#[test]
+fn a_launch_that_spans_rounds_keeps_them_apart() {
+    let all = read(RESIDENT.as_bytes()).unwrap();
+    let places: Vec<_> = all.iter().map(|s| (s.context.launch, s.context.round, s.context.repetition)).collect();
+    assert_eq!(places, [(Some(1), Some(1), Some(1)), (Some(1), Some(2), Some(2)), (Some(1), Some(3), None)]);
+    let warnings: Vec<_> = all.iter().map(|s| s.context.warnings.join(" ")).collect();
+    assert_eq!(warnings, ["", "other_load", ""]);
+    // What a start costs is the first warm-up alone; memory only grows.
+    assert!(all.iter().all(|s| s.context.warmup_ms == Some(3.0) && s.context.peak_rss_bytes == Some(20)));
+}
+
+#[test]
+fn a_repetition_without_a_round_is_of_the_round_of_its_launch() {
+    let all = read(RESIDENT.replace(r#""round":1,"repetition":1"#, r#""repetition":1"#).as_bytes()).unwrap();
+    assert_eq!(all[0].context.round, Some(1));
+}
+
+#[test]
+fn a_run_that_was_stopped_says_by_whom() {
+    let stopped = format!(
+        "{RESIDENT}{}\n{}\n",
+        r#"{"event":"note","code":"interrupted","message":"by the user"}"#,
+        r#"{"event":"end","status":"interrupted","events":13,"sha256":""}"#
+    );
+    let all = read(stopped.as_bytes()).unwrap();
+    assert_eq!((all[0].context.status, all[0].context.reason.as_deref()), (Status::Interrupted, Some("by the user")));
+    assert_eq!(all[2].context.reason.as_deref(), Some("crash: signal 9"));
+    assert!(read(RESIDENT.as_bytes()).unwrap()[0].context.reason.is_none());
+}
+
 #[test]
 fn an_edited_log_keeps_its_rows_and_says_so() {
     let log = String::from_utf8(own_log()).unwrap();

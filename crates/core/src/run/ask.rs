@@ -1,0 +1,102 @@
+//! What the runner asks of a worker: load, generate. An answer that is not what was asked for is a failure.
+
+use super::{Job, Prompt};
+use crate::engine::{Failed, Kind, ModelFormat, Worker};
+use tokometer_protocol::{Answer, Generate, Generated, Load, Loaded, Request};
+
+/// Loads the job's model.
+pub(super) fn load(worker: &mut Worker, job: &Job) -> Result<Loaded, Failed> {
+    let settings = &job.case.settings;
+    let request = Load {
+        model: job.model_path.display().to_string(),
+        ctx_tokens: job.case.workload.ctx_tokens(),
+        threads: settings.threads,
+        batch: settings.batch,
+        ubatch: settings.ubatch,
+        flash_attn: settings.flash_attn,
+        kv_type: settings.kv_type.clone(),
+        device: settings.device.clone(),
+        quantize: (job.engine.format != ModelFormat::Gguf).then(|| job.case.native.clone()),
+        options: settings.options.clone(),
+    };
+    match worker.call(Request::Load(request), |_| ())? {
+        Answer::Loaded(loaded) => Ok(*loaded),
+        other => Err(Failed::new(Kind::Garbage, format!("load was answered by {other:?}"))),
+    }
+}
+
+/// One pass of the workload, checked.
+pub(super) fn generate(worker: &mut Worker, prompt: &Prompt, gen_tokens: u32) -> Result<Generated, Failed> {
+    let request =
+        Generate { prompt: prompt.prompt.clone(), context: prompt.context.clone(), gen_tokens, ..Generate::default() };
+    match worker.call(Request::Generate(request), |_| ())? {
+        Answer::Generated(generated) => check(generated, prompt, gen_tokens),
+        other => Err(Failed::new(Kind::Garbage, format!("generate was answered by {other:?}"))),
+    }
+}
+
+/// An engine that computed something else than was asked is not measured.
+fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Generated, Failed> {
+    let n = gen_tokens as usize;
+    let wrong = |what: String| Err(Failed::new(Kind::Garbage, what));
+    if generated.tokens.len() != n || generated.done_ns.len() != n {
+        return wrong(format!(
+            "{n} tokens were asked for, {} tokens with {} times came back",
+            generated.tokens.len(),
+            generated.done_ns.len()
+        ));
+    }
+    if generated.prompt_tokens as usize != prompt.prompt.len()
+        || generated.context_tokens as usize != prompt.context.len()
+    {
+        return wrong(format!(
+            "a prompt of {} tokens after {} was to be computed, the engine says {} after {}: is its prefix cache on?",
+            prompt.prompt.len(),
+            prompt.context.len(),
+            generated.prompt_tokens,
+            generated.context_tokens
+        ));
+    }
+    let optional = [
+        ("enqueue times", generated.enqueued_ns.len()),
+        ("byte counts", generated.engine_bytes.len()),
+        ("pieces", generated.pieces.len()),
+    ];
+    if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != n) {
+        return wrong(format!("{length} {what} came back for {n} tokens"));
+    }
+    if generated.done_ns.first() == Some(&0) || !generated.done_ns.is_sorted_by(|a, b| a < b) {
+        return wrong("its times do not grow from step to step".into());
+    }
+    Ok(generated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> (Generated, Prompt) {
+        let generated = Generated { prompt_tokens: 2, tokens: vec![1, 2], done_ns: vec![5, 9], ..Generated::default() };
+        (generated, Prompt { context: vec![], prompt: vec![7, 8] })
+    }
+
+    #[test]
+    fn what_was_asked_is_accepted() {
+        let (generated, prompt) = good();
+        assert!(check(generated, &prompt, 2).is_ok());
+    }
+
+    #[test]
+    fn fewer_tokens_a_cached_prefix_and_frozen_clocks_are_not() {
+        let (generated, prompt) = good();
+        assert!(check(generated.clone(), &prompt, 3).is_err());
+        assert!(
+            check(Generated { prompt_tokens: 1, ..generated.clone() }, &prompt, 2)
+                .unwrap_err()
+                .reason
+                .contains("prefix cache")
+        );
+        assert!(check(Generated { done_ns: vec![5, 5], ..generated.clone() }, &prompt, 2).is_err());
+        assert!(check(Generated { enqueued_ns: vec![1], ..generated }, &prompt, 2).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! Who watches the machine while engines are measured. The runner says when; what is sampled is the watcher's business.
+
+use crate::record::Event;
+
+/// Watches the machine around what is measured.
+pub trait Observer {
+    /// Called while nothing runs: before the first round with 0, after each whole round with its number. What it returns
+    /// belongs to all cases and goes into the log of each.
+    fn between_rounds(&mut self, done: u32) -> Option<Event>;
+
+    /// The worker `pid` begins its part of a round: it was started, or had stayed loaded. Loading, warm-up and all
+    /// repetitions follow.
+    fn launch_started(&mut self, pid: u32);
+
+    /// That part is over, well or not. What is returned goes into the case's log, for this launch and round.
+    fn launch_ended(&mut self, launch: u32) -> Vec<Event>;
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn between_rounds(&mut self, _: u32) -> Option<Event> {
+        None
+    }
+
+    fn launch_started(&mut self, _: u32) {}
+
+    fn launch_ended(&mut self, _: u32) -> Vec<Event> {
+        Vec::new()
+    }
+}
