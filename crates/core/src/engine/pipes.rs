@@ -34,6 +34,7 @@ impl Requests {
         let waiting = Arc::new(AtomicUsize::new(0));
         let written = Arc::clone(&waiting);
         std::thread::spawn(move || {
+            outlive_broken_pipes();
             for line in lines {
                 if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {
                     let _ = heard.send(Heard::Closed);
@@ -54,6 +55,18 @@ impl Requests {
     /// Whether the worker has not taken all of the latest line, as far as it does not fit into the pipe.
     pub fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A worker that dies while it is written to must be an error of this thread. Where a program lets SIGPIPE end it (as one
+/// that prints into a pipe should), the signal would end the program.
+fn outlive_broken_pipes() {
+    // SAFETY: the set is initialized before it is used, and only this thread's mask is changed.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
 }
 
