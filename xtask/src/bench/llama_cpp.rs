@@ -60,7 +60,10 @@ pub fn tools(toolchain: &Toolchain, targets: &[&str]) -> Result<LlamaCpp> {
     make.envs(&toolchain.env).hint(&hint).run()?;
     Ok(LlamaCpp {
         source,
-        version: format!("tools of {} (llama.cpp {commit}) on the worker's library, ggml {ggml}", package.replace('_', "-")),
+        version: format!(
+            "tools of {} (llama.cpp {commit}) on the worker's library, ggml {ggml}",
+            package.replace('_', "-")
+        ),
         programs: build.join("bin"),
     })
 }
