@@ -84,8 +84,11 @@ fn converted(
         let bytes: u64 = source.info.files.iter().filter(|f| f.name.ends_with(".safetensors")).map(|f| f.bytes).sum();
         // A 16-bit checkpoint doubles at most (F32); metadata and tokenizer are small.
         crate::disk::require(store.folder(), bytes * if native == "F32" { 2 } else { 1 } + (64 << 20))?;
-        match request.converter {
-            Some(script) => run_script(script, &source.path, &output, native, progress)?,
+        let sha256 = match request.converter {
+            Some(script) => {
+                run_script(script, &source.path, &output, native, progress)?;
+                None
+            }
             None => {
                 let job = convert::Conversion {
                     folder: &source.path,
@@ -93,12 +96,12 @@ fn converted(
                     dtype,
                     name_hint: source.name_hint.as_deref(),
                 };
-                convert::convert(&job, progress)?;
+                Some(convert::convert(&job, progress)?.sha256)
             }
-        }
+        };
         let mut manifest = manifest(source, request, BTreeMap::from([("converter".into(), tool.clone())]));
         manifest.native = native.to_owned();
-        finish(&mut manifest, &output, progress)?;
+        finish(&mut manifest, &output, sha256, progress)?;
         Ok(manifest)
     })?;
     Ok(Prepared { path: place.join(FILE), manifest, reused })
@@ -171,7 +174,7 @@ fn quantized(
         };
         task.finish(&format!("{:.2} GB in {:.1} s", made.bytes as f64 / 1e9, made.elapsed_ns as f64 / 1e9));
         let mut manifest = manifest(source, request, tools.clone());
-        finish(&mut manifest, &output, progress)?;
+        finish(&mut manifest, &output, None, progress)?;
         Ok(manifest)
     })?;
     worker.shutdown();
@@ -204,13 +207,16 @@ fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<String, Stri
     }
 }
 
-/// Checks what was written by reading it, and notes what it is.
-fn finish(manifest: &mut Manifest, output: &Path, progress: &dyn Progress) -> Result<()> {
+/// Checks what was written, brings it to the disk and notes what it is; `sha256` if it is known from writing.
+fn finish(manifest: &mut Manifest, output: &Path, sha256: Option<String>, progress: &dyn Progress) -> Result<()> {
     let file = gguf::Gguf::open(output)?;
     measure(manifest, &file);
     let bytes = std::fs::metadata(output).map_err(io_error("read", output))?.len();
     let task = progress.task(&format!("check {} {}", manifest.name, manifest.native), Some(bytes), Unit::Bytes);
-    let sha256 = crate::fingerprint::of_file(output, |n| task.advance(n)).map_err(io_error("read", output))?;
+    let sha256 = match sha256 {
+        Some(sha256) => sha256,
+        None => crate::fingerprint::of_file(output, |n| task.advance(n)).map_err(io_error("read", output))?,
+    };
     std::fs::File::open(output).and_then(|file| file.sync_all()).map_err(io_error("sync", output))?;
     let bits = manifest.bits_per_weight.unwrap_or(f64::NAN);
     task.finish(&format!("{:.2} GB, {bits:.2} bits per weight", bytes as f64 / 1e9));

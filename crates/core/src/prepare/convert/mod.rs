@@ -34,7 +34,7 @@ mod reference;
 mod tests;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use arch::{ARCHS, Arch, is_supported};
@@ -44,6 +44,7 @@ use self::cast::{Stored, Target};
 use self::checkpoint::Checkpoint;
 use self::hparams::{Config, Geometry};
 use self::tensors::Job;
+use crate::disk::Steady;
 use crate::prepare::gguf::{Metadata, Written};
 use crate::progress::{Progress, Silent, Unit};
 
@@ -165,7 +166,7 @@ impl Plan {
     }
 
     fn write(&self, metadata: &Metadata, path: &Path, progress: &dyn Progress) -> Result<Written> {
-        let file = File::create(path).map_err(|why| Error::Write { path: path.to_owned(), why })?;
+        let file = Steady::create(path).map_err(|why| Error::Write { path: path.to_owned(), why })?;
         let task = progress.task("converting", Some(self.tensor_bytes()), Unit::Bytes);
         let written = stream::write(&self.jobs, &self.checkpoint, metadata, file, task.as_ref())?;
         task.finish(&format!("{} tensors as {}", self.jobs.len(), self.target.ggml()));
