@@ -7,4 +7,5 @@ mod dir;
 mod faults;
 mod llamacpp;
 mod pipeline;
+mod provenance;
 mod tinygrad;
