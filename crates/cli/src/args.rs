@@ -110,6 +110,22 @@ Examples:
   tokometer all --model synthetic:60M --quick
   tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4")]
     All(Run),
+    /// All that a stranger needs to repeat a measurement, and whether its raw log is as it was written
+    #[command(after_help = "\
+Examples:
+  tokometer show 1a2b3c4d
+  tokometer show benchmark_output/llamacpp_host_1B_nf4_seed42_uuid1a2b3c4d.txt --json
+
+Exit code 3: a log was changed after it was written.")]
+    Show(Show),
+    /// Run the command line of an earlier measurement again
+    #[command(after_help = "\
+Examples:
+  tokometer rerun 1a2b3c4d
+  tokometer --dir elsewhere rerun results/benchmark_output/llamacpp_host_1B_nf4_seed42_uuid1a2b3c4d.txt
+
+The options are those of the recorded command line; the working folder and tokometer.toml are those of now.")]
+    Rerun(Rerun),
     /// Engines, devices, versions, and what is missing
     #[command(after_help = "\
 Examples:
@@ -251,6 +267,28 @@ fn residency(text: &str) -> Result<Residency, &'static str> {
         "never" => Ok(Residency::Never),
         _ => Err("auto, always or never"),
     }
+}
+
+/// `show`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Show {
+    /// A raw log, or the uuid of a log, the hash of a case or the name of a run in the working folder; four characters do
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rerun`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Rerun {
+    /// A raw log, or the uuid of a log, the hash of a case or the name of a run in the working folder; four characters do
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// Print the command line and leave it at that
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `collate`.

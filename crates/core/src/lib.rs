@@ -9,6 +9,7 @@ pub mod machine;
 pub mod nearest;
 pub mod progress;
 pub mod random;
+pub mod shell;
 
 pub mod engine;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! `tokometer analyze`: step 4, the first look.
 
-use super::{OK, Session, print_json};
+use super::{OK, Session, print_json, roofline, validity};
 use crate::args::Analyze;
 use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result};
@@ -33,6 +33,7 @@ pub fn read(session: &Session<'_>) -> Result<Analysis> {
 
 /// Tables and bars.
 pub fn show(session: &Session<'_>, analysis: &Analysis) {
+    validity::show(session, analysis);
     let mut done: Vec<String> = Vec::new();
     for group in &analysis.groups {
         let heading = heading(group);
@@ -44,11 +45,12 @@ pub fn show(session: &Session<'_>, analysis: &Analysis) {
         done.push(heading);
     }
     speedups(session, analysis);
+    roofline::show(session, analysis);
     summary(session, analysis);
 }
 
 /// What a section has in common: never mixed with another.
-fn heading(group: &Group) -> String {
+pub fn heading(group: &Group) -> String {
     let workload = group.workload_label();
     let parts = [
         Some(group.key.host.clone()),

@@ -8,7 +8,8 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 use tokometer_core::engine::{self, Engine, Failed, Timeouts, Worker};
-use tokometer_core::machine::{self, Machine};
+use tokometer_core::machine::energy::Meter;
+use tokometer_core::machine::{self, Machine, Probe, Reading, Root};
 use tokometer_protocol::Hello;
 
 /// The command.
@@ -19,6 +20,7 @@ pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
         machine.logical_cpus,
         machine::busy_share(Path::new("/"), Duration::from_millis(300)),
     );
+    let (probe, energy) = (Probe::new(machine.physical_cores).measure(), Meter::open(&Root::default()).names());
     let engines: Vec<(&Engine, Result<Hello, Failed>)> =
         engine::visible().map(|engine| (engine, greet(session, engine))).collect();
     if options.json {
@@ -32,13 +34,17 @@ pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
         let warnings: Vec<_> = warnings.iter().map(|w| json!({"code": w.code, "message": w.message})).collect();
         print_json(
             session.terminal,
-            &json!({"tokometer": env!("CARGO_PKG_VERSION"), "machine": machine, "warnings": warnings, "engines": engines}),
+            &json!({"tokometer": env!("CARGO_PKG_VERSION"), "machine": machine, "probe": probe, "energy": energy, "warnings": warnings, "engines": engines}),
         )?;
         return Ok(OK);
     }
     let terminal = session.terminal;
     terminal.line(&format!("tokometer {}", env!("CARGO_PKG_VERSION")));
     terminal.line(&format!("machine    {} ({})", machine.hostname, machine.line()));
+    terminal.line(&format!("           {}", achieved(&probe)));
+    let energy =
+        if energy.is_empty() { "not counted here".to_owned() } else { format!("counted by {}", energy.join(", ")) };
+    terminal.line(&format!("           energy {energy}"));
     for warning in &warnings {
         terminal.line(&format!("           {}", terminal.paint(Style::Yellow, &warning.message)));
     }
@@ -47,6 +53,14 @@ pub fn doctor(session: &Session<'_>, options: &Json) -> Result<u8> {
     }
     presentation(session);
     Ok(OK)
+}
+
+/// What the probe found, in words.
+fn achieved(probe: &Reading) -> String {
+    let memory =
+        probe.bandwidth_gb_s.map_or_else(|| "memory bandwidth unknown".into(), |gb_s| format!("{gb_s:.1} GB/s"));
+    let compute = probe.gflops.map(|gflops| format!(", {gflops:.0} GFLOP/s in float32 ({})", probe.kernel));
+    format!("{memory}{} with {} thread(s)", compute.unwrap_or_default(), probe.threads)
 }
 
 fn greet(session: &Session<'_>, engine: &Engine) -> Result<Hello, Failed> {

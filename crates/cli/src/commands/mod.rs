@@ -7,9 +7,13 @@ mod doctor;
 mod plot;
 mod prepare;
 mod present;
+mod rerun;
+mod roofline;
 mod rule;
 mod run;
 mod shell;
+mod show;
+mod validity;
 mod verify;
 
 use crate::args::{Args, Command};
@@ -51,6 +55,8 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Plot(options) => plot::plot(&session, options),
         Command::Present => present::present(&session),
         Command::All(options) => all::all(&session, options),
+        Command::Show(options) => show::show(&session, options),
+        Command::Rerun(options) => rerun::rerun(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),

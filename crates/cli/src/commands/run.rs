@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::engine::Discovery;
-use tokometer_core::machine::{self, Lock, MemoryGroup};
+use tokometer_core::machine::{self, Lock, MemoryGroup, Root, Watch};
 use tokometer_core::record;
-use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop, Unobserved};
+use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop};
 
 /// The command.
 pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
@@ -69,8 +69,8 @@ fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[J
     // The one place where the rule that judges `--until` is chosen.
     let precision = settings.ends.until.map(|share| Box::new(Widest(share)) as Box<dyn Precision>);
     let mut rule = Rule::new(settings.ends, precision);
-    // The one place where the watcher of the machine is chosen.
-    let mut observer = Unobserved;
+    let threads = settings.cases.iter().filter_map(|case| case.settings.threads).max();
+    let mut observer = Watch::new(threads.unwrap_or(settings.machine.logical_cpus), Root::default());
     let options = Options {
         output: session.folders.output(),
         schedule: settings.schedule,

@@ -81,6 +81,18 @@ impl Terminal {
         }
     }
 
+    /// A named value of the result, on stdout; what does not fit stands below its beginning. Nothing for an empty value.
+    pub fn field(&self, name: &str, text: &str) {
+        const NAME: usize = 12;
+        if text.is_empty() {
+            return;
+        }
+        for (i, line) in wrapped(text, self.width().saturating_sub(NAME)).into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            self.line(&format!("{}{line}", self.paint(Style::Dim, &format!("{name:<NAME$}"))));
+        }
+    }
+
     /// A line about what is going on, on stderr; nothing with `--quiet`.
     pub fn say(&self, text: &str) {
         if !self.quiet {

@@ -7,5 +7,6 @@ mod dir;
 mod faults;
 mod llamacpp;
 mod pipeline;
+mod provenance;
 mod rounds;
 mod tinygrad;

@@ -1,7 +1,7 @@
 //! Series -> groups: all repetitions of one case on one host, with the figures of each repetition.
 
 use super::repetition::{cold_steps, figures};
-use super::{Estimate, Repetition};
+use super::{Estimate, Repetition, Surroundings};
 use crate::engine::ENGINES;
 use crate::record::{Context, Phase, SampleUnit, Series, Status};
 use serde::Serialize;
@@ -91,6 +91,8 @@ pub struct Group {
     pub peak_device_bytes: Option<u64>,
     /// KV cache, bytes.
     pub kv_bytes: Option<u64>,
+    /// What the machine was like.
+    pub surroundings: Surroundings,
     /// Latency of every decode step, ms, in order of measurement.
     #[serde(skip)]
     pub step_ms: Vec<f64>,
@@ -292,6 +294,7 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
         peak_anon_bytes: highest(|c| c.peak_anon_bytes),
         peak_device_bytes: highest(|c| c.peak_device_bytes),
         kv_bytes: highest(|c| c.kv_bytes),
+        surroundings: Surroundings::of(members, &name),
         step_ms: decode_steps().filter_map(|s| s.total_ms).collect(),
         enqueue_ms: decode_steps().filter_map(|s| s.enqueue_ms).collect(),
         device_description: members.iter().find_map(|s| s.context.device_description.clone()),

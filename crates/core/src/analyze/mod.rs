@@ -9,6 +9,9 @@ mod estimate;
 mod findings;
 mod group;
 mod repetition;
+mod roofline;
+mod surroundings;
+mod validity;
 
 pub use crate::random::Random;
 pub use bootstrap::{RESAMPLES, hierarchical_interval, ratio_interval};
@@ -17,6 +20,9 @@ pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
 pub use group::{Group, GroupKey, groups};
 pub use repetition::Repetition;
+pub use roofline::{Roofline, flop_per_token, roofline};
+pub use surroundings::Surroundings;
+pub use validity::{Grade, Validity, validity, validity_lines, warning_meaning};
 
 use crate::record::Series;
 use serde::Serialize;
@@ -24,10 +30,14 @@ use serde::Serialize;
 /// Everything that is derived from the rows.
 #[derive(Debug, Clone, Serialize)]
 pub struct Analysis {
+    /// Whether the figures can be believed, by run.
+    pub validity: Vec<Validity>,
     /// One per case and host, in the order of tables: host, model, workload, engine, quantization.
     pub groups: Vec<Group>,
     /// Decode speed of each group against the baseline of its kind.
     pub speedups: Vec<Comparison>,
+    /// Each group's share of what the machine can do.
+    pub roofline: Vec<Roofline>,
     /// Sentences that the data support.
     pub findings: Vec<Finding>,
 }
@@ -37,5 +47,5 @@ pub fn analyze(series: &[Series]) -> Analysis {
     let groups = groups(series);
     let speedups = speedups(&groups);
     let findings = findings(&groups, &speedups);
-    Analysis { groups, speedups, findings }
+    Analysis { validity: validity(series), roofline: roofline(&groups), groups, speedups, findings }
 }

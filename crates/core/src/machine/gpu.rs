@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// Percent of a GPU's time that is in use already, by the GPU's name, where the system tells.
 pub fn gpu_load(root: &Path) -> Vec<(String, u32)> {
@@ -31,18 +30,8 @@ fn amd(root: &Path) -> Vec<(String, u32)> {
 
 /// NVIDIA's driver tells through its own program, which comes with it.
 fn nvidia() -> Vec<(String, u32)> {
-    let query = ["--query-gpu=name,utilization.gpu", "--format=csv,noheader,nounits"];
-    let Ok(ran) = Command::new("nvidia-smi").args(query).output() else { return Vec::new() };
-    parse_nvidia(&String::from_utf8_lossy(&ran.stdout))
-}
-
-fn parse_nvidia(text: &str) -> Vec<(String, u32)> {
-    text.lines()
-        .filter_map(|line| {
-            let (name, load) = line.rsplit_once(',')?;
-            Some((name.trim().to_owned(), load.trim().parse().ok()?))
-        })
-        .collect()
+    let all = super::sensors::gpus().unwrap_or_default();
+    all.into_iter().filter_map(|gpu| Some((gpu.name, gpu.utilization_percent? as u32))).collect()
 }
 
 #[cfg(test)]
@@ -60,11 +49,5 @@ mod tests {
         }
         assert_eq!(gpu_load(&root), [("card1".to_owned(), 87)]);
         fs::remove_dir_all(root).unwrap();
-    }
-
-    #[test]
-    fn what_nvidia_prints_is_read() {
-        let text = "NVIDIA H100 80GB HBM3, 12\nNVIDIA A2, [N/A]\n";
-        assert_eq!(parse_nvidia(text), [("NVIDIA H100 80GB HBM3".to_owned(), 12)]);
     }
 }

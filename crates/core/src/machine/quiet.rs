@@ -93,7 +93,7 @@ fn line(root: &Path, path: &str) -> Option<String> {
 }
 
 /// A battery that discharges, and no mains that is online.
-fn on_battery(root: &Path) -> bool {
+pub(super) fn on_battery(root: &Path) -> bool {
     let Ok(supplies) = fs::read_dir(root.join("sys/class/power_supply")) else { return false };
     let (mut discharging, mut mains) = (false, false);
     for supply in supplies.flatten() {

@@ -3,6 +3,7 @@
 //! The log of one case: `header` lines, a blank line, events, the closing [`Event::End`]. Everything that was measured
 //! is here as it was measured; nothing is derived.
 
+use crate::machine::{Conditions, Energy, Reading};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokometer_protocol::{Generated, Hello, Loaded};
@@ -89,6 +90,33 @@ pub enum Event {
         /// See [`Resources`].
         #[serde(flatten)]
         resources: Resources,
+    },
+    /// What memory and arithmetic achieve without an engine: before the first round, between rounds, after the last one.
+    /// Every case of a run has the same ones in its log. Its place among the repetitions tells which it stands between.
+    Probe {
+        /// The round that it follows, 0 before the first.
+        round: u32,
+        /// See [`Reading`].
+        reading: Reading,
+    },
+    /// What the launch ran under, at its end.
+    Conditions {
+        /// The launch.
+        launch: u32,
+        /// See [`Conditions`].
+        #[serde(flatten)]
+        conditions: Conditions,
+    },
+    /// Energy of a repetition or of a whole launch, loading and warm-up included.
+    Energy {
+        /// The launch.
+        launch: u32,
+        /// The repetition, from 1; absent for the launch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repetition: Option<u32>,
+        /// See [`Energy`].
+        #[serde(flatten)]
+        energy: Energy,
     },
     /// Something that a reader of the figures must know.
     Warning {

@@ -10,6 +10,7 @@ mod header;
 mod jsonl;
 mod lines;
 mod llama_bench;
+pub mod provenance;
 mod seed_mlc;
 pub mod series;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod writer;
 
 pub use event::{Event, Resources};
 pub use file_name::FileName;
+pub use provenance::Provenance;
 pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};
 pub use writer::LogWriter;
 

@@ -91,6 +91,24 @@ pub struct Context {
     pub peak_anon_bytes: Option<u64>,
     /// Highest device memory of the launch, bytes.
     pub peak_device_bytes: Option<u64>,
+    /// Memory bandwidth that the probes around it measured with as many threads, GB/s; CPU only.
+    pub probe_gb_s: Option<f64>,
+    /// Arithmetic in float32 that they measured, 10^9 operations/s; CPU only.
+    pub probe_gflops: Option<f64>,
+    /// Last-level cache within reach of the threads, bytes.
+    pub cache_bytes: Option<u64>,
+    /// Frequency of the processors at work, MHz.
+    pub freq_mhz: Option<f64>,
+    /// Highest temperature of the processor in the launch, degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Times that a core was slowed down for its heat in the launch.
+    pub throttle_events: Option<u64>,
+    /// Processor time that a hypervisor gave to others in the launch, percent.
+    pub steal_percent: Option<f64>,
+    /// Energy of the repetition beyond idling / generated tokens, J; the prefill is in it.
+    pub joules_per_token: Option<f64>,
+    /// Who counted the energy, as `rapl+nvml`.
+    pub energy_source: Option<String>,
     /// Content hash of the case.
     pub case: Option<String>,
     /// Name of the run that the case belonged to (cases of one run were measured in turn, by rounds).

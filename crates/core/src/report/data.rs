@@ -1,8 +1,8 @@
 //! All that the presentation shows, as one JSON value: a pure function of the analysis and its context.
 
 use super::context::ReportContext;
-use super::{figures, glance, method, rows, setting};
-use crate::analyze::Analysis;
+use super::{figures, glance, method, rows, section, setting};
+use crate::analyze::{Analysis, Grade, validity_lines};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,7 @@ pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: 
         "hosts": hosts,
         "measured_on": context.days(),
         "counts": counts(analysis),
+        "validity": validity(analysis),
         "common_place": common_place,
         "answers": answers,
         "checks": glance::checks(analysis),
@@ -36,6 +37,7 @@ pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: 
         "machines": setting::machines(analysis, context),
         "builds": setting::builds(analysis, context),
         "results": rows::results(analysis),
+        "roofline_notes": roofline_notes(analysis),
         "figures": figures::figures(analysis, context, images),
         "findings": analysis.findings.iter().map(|f| json!({"text": f.text, "established": f.established})).collect::<Vec<_>>(),
         "failures": setting::failures(analysis),
@@ -62,4 +64,25 @@ fn counts(analysis: &Analysis) -> Value {
         "repetitions": groups.iter().map(|group| group.repetitions.len()).sum::<usize>(),
         "steps": groups.iter().map(|group| group.step_ms.len()).sum::<usize>(),
     })
+}
+
+/// Whether the figures can be believed; `ok` is null where nobody watched the machine.
+fn validity(analysis: &Analysis) -> Vec<Value> {
+    let ok = |grade| match grade {
+        Grade::Valid => Some(true),
+        Grade::Unchecked => None,
+        Grade::Degraded | Grade::Invalid => Some(false),
+    };
+    let lines = validity_lines(&analysis.validity).into_iter();
+    lines.map(|(grade, text)| json!({"grade": grade.word(), "ok": ok(grade), "text": text})).collect()
+}
+
+/// What must be known of shares above 100% and of devices without a roof, once each.
+fn roofline_notes(analysis: &Analysis) -> Vec<String> {
+    let told = analysis.roofline.iter().flat_map(|roof| {
+        let name = section::case(&analysis.groups[roof.group]);
+        let notes = roof.notes.iter().map(move |note| format!("{name}: {note}."));
+        roof.no_roof.iter().map(|why| format!("{why}.")).chain(notes)
+    });
+    method::distinct(told)
 }

@@ -2,7 +2,7 @@
 
 use super::number::{count, estimate, gigabytes, interval, number, value};
 use super::section::{case, detail, place, schedule_text, sections, workload};
-use crate::analyze::{Analysis, Comparison, Group, quantile};
+use crate::analyze::{Analysis, Comparison, Group, Roofline, quantile};
 use serde_json::{Value, json};
 
 /// All sections.
@@ -46,7 +46,7 @@ fn ratio_of(analysis: &Analysis, i: usize) -> Option<&Comparison> {
 fn row(analysis: &Analysis, section: &[usize], i: usize, tell_baseline: bool, best: bool) -> Value {
     let group = &analysis.groups[i];
     let key = &group.key;
-    json!({
+    let mut row = json!({
         "case": case(group),
         "engine": group.engine_label(),
         "engine_version": key.engine_version,
@@ -75,7 +75,25 @@ fn row(analysis: &Analysis, section: &[usize], i: usize, tell_baseline: bool, be
         "runs": schedule_text(group),
         "best": best,
         "flags": flags(group),
-    })
+    });
+    for (key, share) in machine_share(analysis, i) {
+        row[key] = share;
+    }
+    row
+}
+
+/// What a case uses of the machine.
+fn machine_share(analysis: &Analysis, i: usize) -> [(&'static str, Value); 6] {
+    let roof = analysis.roofline.iter().find(|roof| roof.group == i);
+    let of = |figure: fn(&Roofline) -> Option<f64>| value(roof.and_then(figure));
+    [
+        ("bytes_per_token", of(|roof| Some(roof.bytes_per_token? / 1e9))),
+        ("roof_gb_s", of(|roof| roof.roof_gb_s)),
+        ("bandwidth_percent", of(|roof| roof.bandwidth_percent)),
+        ("roof_gflops", of(|roof| roof.roof_gflops)),
+        ("compute_percent", of(|roof| roof.compute_percent)),
+        ("joules", estimate(analysis.groups[i].surroundings.joules_per_token.as_ref(), 1.0)),
+    ]
 }
 
 fn ratio(comparison: &Comparison, i: usize, tell_baseline: bool) -> Value {

@@ -4,7 +4,8 @@ use super::context::ReportContext;
 use super::method::distinct;
 use super::number::{gigabytes, value};
 use super::section::case;
-use crate::analyze::{Analysis, Group};
+use crate::analyze::{Analysis, Group, warning_meaning};
+use crate::shell;
 use serde_json::{Value, json};
 
 /// Characters of a reason that fit a slide.
@@ -83,11 +84,16 @@ fn clipped(text: &str) -> String {
 /// Warnings, each with the cases that carry it.
 pub fn warnings(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
     let codes = distinct(analysis.groups.iter().flat_map(|group| group.warnings.iter().cloned()));
-    codes.iter().map(|code| {
-        let carriers = analysis.groups.iter().filter(|group| group.warnings.contains(code));
-        let cases = distinct(carriers.map(|group| format!("{} on {}", case(group), group.key.host)));
-        json!({"code": code, "title": code.replace('_', " "), "text": context.warning_texts.get(code), "cases": cases})
-    }).collect()
+    codes
+        .iter()
+        .map(|code| {
+            let carriers = analysis.groups.iter().filter(|group| group.warnings.contains(code));
+            let cases = distinct(carriers.map(|group| format!("{} on {}", case(group), group.key.host)));
+            // Of what came out only when the whole log was read, no words are recorded.
+            let text = context.warning_texts.get(code).map(String::as_str).or_else(|| warning_meaning(code));
+            json!({"code": code, "title": code.replace('_', " "), "text": text, "cases": cases})
+        })
+        .collect()
 }
 
 /// How to repeat it: commands, versions, names of the raw logs.
@@ -100,28 +106,10 @@ pub fn repeat(analysis: &Analysis, context: &ReportContext) -> Value {
         }
     }
     json!({
-        "commands": distinct(context.runs.iter().filter(|run| !run.command.is_empty()).map(|run| shell(&run.command))),
+        "commands": distinct(context.runs.iter().filter(|run| !run.command.is_empty()).map(|run| shell::line(&run.command))),
         "versions": versions.into_iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>(),
         "logs": distinct(analysis.groups.iter().flat_map(|group| group.uuids.iter().cloned())),
     })
-}
-
-/// A command line that a shell reads back as it was; the program by its name alone.
-fn shell(command: &[String]) -> String {
-    let words = command.iter().enumerate().map(|(i, word)| match i {
-        0 => quoted(word.rsplit('/').next().unwrap_or(word)),
-        _ => quoted(word),
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -132,12 +120,5 @@ mod tests {
     fn a_long_reason_is_clipped_between_characters() {
         assert_eq!(clipped("short\n"), "short");
         assert_eq!(clipped(&"ä".repeat(LONG + 1)), format!("{} …", "ä".repeat(LONG)));
-    }
-
-    #[test]
-    fn a_command_can_be_pasted_into_a_shell() {
-        let command = ["/opt/bin/tokometer", "run", "--model", "my model", "--quantize", "nf4,int8", "it's", ""];
-        let text = shell(&command.map(str::to_owned));
-        assert_eq!(text, r"tokometer run --model 'my model' --quantize nf4,int8 'it'\''s' ''");
     }
 }

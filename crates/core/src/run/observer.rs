@@ -1,5 +1,6 @@
 //! Who watches the machine while engines are measured. The runner says when; what is sampled is the watcher's business.
 
+use crate::machine::Watch;
 use crate::record::Event;
 
 /// Watches the machine around what is measured.
@@ -12,8 +13,38 @@ pub trait Observer {
     /// repetitions follow.
     fn launch_started(&mut self, pid: u32);
 
+    /// A repetition is about to begin. The clock of the measurement does not run yet.
+    fn repetition_started(&mut self) {}
+
+    /// The repetition is over; what is returned goes into the case's log after it.
+    fn repetition_ended(&mut self, _launch: u32, _repetition: u32) -> Option<Event> {
+        None
+    }
+
     /// That part is over, well or not. What is returned goes into the case's log, for this launch and round.
     fn launch_ended(&mut self, launch: u32) -> Vec<Event>;
+}
+
+impl Observer for Watch {
+    fn between_rounds(&mut self, done: u32) -> Option<Event> {
+        Some(Watch::between_rounds(self, done))
+    }
+
+    fn launch_started(&mut self, pid: u32) {
+        Watch::launch_started(self, pid);
+    }
+
+    fn repetition_started(&mut self) {
+        Watch::repetition_started(self);
+    }
+
+    fn repetition_ended(&mut self, launch: u32, repetition: u32) -> Option<Event> {
+        Watch::repetition_ended(self, launch, repetition)
+    }
+
+    fn launch_ended(&mut self, launch: u32) -> Vec<Event> {
+        Watch::launch_ended(self, launch)
+    }
 }
 
 /// Watches nothing.

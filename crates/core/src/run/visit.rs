@@ -135,8 +135,14 @@ impl Running<'_> {
     }
 
     /// Load if need be, warm up, repeat.
-    fn measure(&mut self, live: &mut Live, fresh: bool, visit: &mut Visit, around: &Around<'_>) -> Result<(), Trouble> {
-        let schedule = &around.options.schedule;
+    fn measure(
+        &mut self,
+        live: &mut Live,
+        fresh: bool,
+        visit: &mut Visit,
+        around: &mut Around<'_>,
+    ) -> Result<(), Trouble> {
+        let schedule = around.options.schedule;
         if fresh {
             self.load(live, around)?;
             if schedule.warmup == 0 {
@@ -174,7 +180,8 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn repeat(&mut self, live: &mut Live, visit: &mut Visit, around: &Around<'_>) -> Result<(), Trouble> {
+    fn repeat(&mut self, live: &mut Live, visit: &mut Visit, around: &mut Around<'_>) -> Result<(), Trouble> {
+        around.observer.repetition_started();
         let generated = ask::generate(&mut live.worker, &self.prompt, self.job.case.workload.gen_tokens)?;
         let now = machine::process_memory(Path::new(ROOT), live.worker.pid()).anon;
         live.anon = live.anon.max(now);
@@ -186,7 +193,11 @@ impl Running<'_> {
             visit.repetitions.push(measured);
         }
         let changed = changed(&mut live.first_tokens, &generated);
+        let energy = around.observer.repetition_ended(launch, repetition);
         self.journal.append(&Event::Repetition { launch, round, repetition, generated })?;
+        if let Some(energy) = energy {
+            self.journal.append(&energy)?;
+        }
         if changed {
             let message = format!(
                 "repetition {repetition} generated other tokens than the first one: the engine is not deterministic"
@@ -207,10 +218,6 @@ impl Running<'_> {
         // Of a worker that is dead /proc tells nothing any more.
         resources.peak_rss_bytes = resources.peak_rss_bytes.or(live.worker.peak_rss());
         self.need.at_least(machine::resident_memory(Path::new(ROOT), pid));
-        if let Some(share) = resources.others.filter(|share| *share > machine::BUSY) {
-            let message = format!("other programs used {:.0}% of the processors during the launch", share * 100.0);
-            self.warn(launch, "other_load", message)?;
-        }
         self.journal.append(&Event::Resources { launch, resources })?;
         for event in observed {
             self.journal.append(event)?;

@@ -9,6 +9,7 @@
 
 mod pass;
 mod scan;
+mod surroundings;
 
 use super::header::{self, Header};
 use super::lines::{Lines, lines};
@@ -41,13 +42,17 @@ impl Format for Tokometer {
         let scan = Scan::read(input, body)?;
         let base = base_context(input, &header, &scan)?;
         let mut contexts = Contexts { base: &base, scan: &scan, made: HashMap::new() };
-        for item in &scan.items {
+        let machine = scan.surroundings.compared();
+        for (index, item) in scan.items.iter().enumerate() {
             match item {
                 Item::Repetition(line) => {
                     let cut = !line.terminated && !scan.closed;
                     match serde_json::from_slice::<Repetition<'_>>(line.bytes) {
                         Ok(repetition) => {
-                            emit(contexts.measured(&repetition).map_err(|reason| input.damaged(line.number, reason))?)
+                            let series = contexts.measured(&repetition);
+                            let mut series = series.map_err(|reason| input.damaged(line.number, reason))?;
+                            machine.tell(index, &mut series);
+                            emit(series);
                         }
                         // The run was killed while it wrote this line.
                         Err(_) if cut => {}
@@ -199,7 +204,7 @@ fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
 }
 
 /// Undoes what the writer does to line ends in values.
-fn unescape(value: &str) -> String {
+pub(super) fn unescape(value: &str) -> String {
     let mut plain = String::with_capacity(value.len());
     let mut letters = value.chars();
     while let Some(letter) = letters.next() {

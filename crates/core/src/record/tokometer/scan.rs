@@ -4,6 +4,7 @@ use super::super::json_reason;
 use super::super::lines::{Line, Lines};
 use super::super::series::Status;
 use super::super::{Input, Result};
+use super::surroundings::Surroundings;
 use crate::fingerprint;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -23,6 +24,8 @@ pub(super) struct Scan<'a> {
     pub warnings: Vec<String>,
     /// What becomes a series, in the order of the file.
     pub items: Vec<Item<'a>>,
+    /// What the machine was like.
+    pub surroundings: Surroundings,
     /// How the log ended.
     pub status: Status,
     /// Who stopped it, where it says so.
@@ -242,6 +245,7 @@ impl<'a> Scan<'a> {
                 let event: EndEvent = parse(line)?;
                 self.end(&event, &bytes[..line.offset]);
             }
+            kind @ ("probe" | "conditions" | "energy") => self.surroundings.take(kind, line, self.items.len())?,
             // Of no use here, or of a later version; broken JSON is damage all the same.
             _ => {
                 parse::<IgnoredAny>(line)?;
@@ -274,7 +278,7 @@ fn add(codes: &mut Vec<String>, code: &str) {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(line: Line<'a>) -> std::result::Result<T, String> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(line: Line<'a>) -> std::result::Result<T, String> {
     serde_json::from_slice(line.bytes).map_err(|e| json_reason(&e))
 }
 

@@ -1,0 +1,96 @@
+//! How much of what the machine can do each case uses.
+
+use super::Session;
+use super::analyze::heading;
+use crate::terminal::{Align, Style, Table};
+use std::collections::BTreeSet;
+use tokometer_core::analyze::{Analysis, Estimate, Roofline};
+
+/// A table for each section that has roofs or energy, and what must be known of it. Nothing where nothing is known.
+pub fn show(session: &Session<'_>, analysis: &Analysis) {
+    let terminal = session.terminal;
+    let shown: Vec<&Roofline> = analysis.roofline.iter().filter(|roof| has_figures(analysis, roof)).collect();
+    let mut done: Vec<String> = Vec::new();
+    for roof in &shown {
+        let title = heading(&analysis.groups[roof.group]);
+        if done.contains(&title) {
+            continue;
+        }
+        let rows: Vec<&&Roofline> = shown.iter().filter(|r| heading(&analysis.groups[r.group]) == title).collect();
+        terminal.paragraph(Style::Bold, &format!("Share of the machine · {title}"));
+        table(analysis, &rows).lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+        for (roof, note) in rows.iter().flat_map(|roof| roof.notes.iter().map(move |note| (roof, note))) {
+            let style = if roof.impossible { Style::Red } else { Style::Dim };
+            terminal.paragraph(style, &format!("{}: {note}", case(analysis, roof)));
+        }
+        terminal.line("");
+        done.push(title);
+    }
+    let missing: BTreeSet<&String> = analysis.roofline.iter().filter_map(|roof| roof.no_roof.as_ref()).collect();
+    missing.into_iter().for_each(|why| terminal.paragraph(Style::Dim, why));
+    if !shown.is_empty() {
+        let words = "% of the bandwidth that the probe between rounds measured, in decode, and of its float32 peak, in prefill (2 x parameters x tokens operations); J are of a repetition, idling subtracted, per generated token";
+        terminal.paragraph(Style::Dim, words);
+        terminal.line("");
+    }
+}
+
+fn has_figures(analysis: &Analysis, roof: &Roofline) -> bool {
+    let energy = &analysis.groups[roof.group].surroundings.joules_per_token;
+    roof.bandwidth_percent.is_some() || roof.compute_percent.is_some() || energy.is_some()
+}
+
+fn table(analysis: &Analysis, rows: &[&&Roofline]) -> Table {
+    let mut table = Table::new(&[
+        ("case", Align::Left),
+        ("MB/tok", Align::Right),
+        ("GB/s", Align::Right),
+        ("of", Align::Right),
+        ("%", Align::Right),
+        ("GFLOP/s", Align::Right),
+        ("of", Align::Right),
+        ("%", Align::Right),
+        ("J/tok", Align::Right),
+    ]);
+    for roof in rows {
+        let joules = analysis.groups[roof.group].surroundings.joules_per_token.as_ref();
+        table.row(vec![
+            case(analysis, roof),
+            number(roof.bytes_per_token.map(|bytes| bytes / 1e6), 1),
+            number(roof.memory_gb_s, 1),
+            number(roof.roof_gb_s, 1),
+            number(roof.bandwidth_percent, 0),
+            number(roof.prefill_gflops, 0),
+            number(roof.roof_gflops, 0),
+            number(roof.compute_percent, 0),
+            joules.map(joules_text).unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn case(analysis: &Analysis, roof: &Roofline) -> String {
+    let group = &analysis.groups[roof.group];
+    format!("{} {}", group.engine_label(), group.short_quantize_label())
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map(|value| format!("{value:.digits$}")).unwrap_or_default()
+}
+
+/// With three significant digits.
+fn joules_text(joules: &Estimate) -> String {
+    let digits = (2.0 - joules.mean.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{:.digits$}", joules.mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joules_have_three_digits() {
+        let text = |joules: f64| joules_text(&Estimate::new(&[vec![joules]], "x").unwrap());
+        assert_eq!([123.4, 1.234, 0.01234, 0.0].map(text), ["123", "1.23", "0.0123", "0.000000"]);
+    }
+}

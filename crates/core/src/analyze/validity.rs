@@ -1,0 +1,284 @@
+//! Can the figures of a run be believed? From the probes, conditions and warnings of its rows: valid, degraded with the
+//! reasons, invalid with the reasons. It stands before the figures, not behind them.
+//!
+//! Drift and load hit all cases of a round alike, so ratios paired by round suffer less than the figures themselves.
+
+use crate::record::{Series, Status};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How much the figures of a run can be believed, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// The machine was watched, and nothing disturbed.
+    Valid,
+    /// Nobody watched the machine: logs of other tools, or of older versions.
+    Unchecked,
+    /// Something disturbed: figures may be off, and intervals are wider than need be.
+    Degraded,
+    /// Not to be used.
+    Invalid,
+}
+
+impl Grade {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Grade::Valid => "valid",
+            Grade::Unchecked => "unchecked",
+            Grade::Degraded => "degraded",
+            Grade::Invalid => "invalid",
+        }
+    }
+}
+
+/// The verdict on one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Validity {
+    /// The machine.
+    pub host: String,
+    /// The run's name, or its log's uuid where there is none.
+    pub run: String,
+    /// The verdict.
+    pub grade: Grade,
+    /// Why it is not valid, the gravest first.
+    pub reasons: Vec<String>,
+}
+
+/// A warning that speaks against a run.
+struct Doubt {
+    code: &'static str,
+    grade: Grade,
+    words: &'static str,
+}
+
+const fn degrades(code: &'static str, words: &'static str) -> Doubt {
+    Doubt { code, grade: Grade::Degraded, words }
+}
+
+/// Warnings that say something of the machine; others say something of a case, and stand in its row.
+const DOUBTS: &[Doubt] = &[
+    Doubt { code: "edited_log", grade: Grade::Invalid, words: "a raw log was changed after it was written" },
+    degrades("memory_drift", "memory was faster or slower than in the rest of the run"),
+    degrades("compute_drift", "the processor was faster or slower than in the rest of the run"),
+    degrades("unsteady_machine", "the machine's speed changed within tenths of a second"),
+    degrades("throttled", "the processor slowed down for its heat"),
+    degrades("steal_time", "a hypervisor gave processor time to others"),
+    degrades("other_load", "other programs used the processors"),
+    degrades("high_load", "other programs used the processors before a launch"),
+    degrades("memory_pressure", "tasks waited for memory"),
+    degrades("swapping", "swap space was in use"),
+    degrades("gpu_shared", "other programs were on the GPU"),
+    degrades("busy_gpu", "the GPU was busy before a launch"),
+    degrades("power_changed", "the mains came or went"),
+    degrades("on_battery", "the machine ran on battery"),
+    degrades("powersave_governor", "the frequency governor saves power"),
+];
+
+/// Probes of one run that differ by this factor come from two machines, so to speak.
+const TOO_FAR: f64 = 2.0;
+/// Time stolen in the middle launch above which nothing was measured but the neighbours, percent.
+const MOSTLY_STOLEN: f64 = 20.0;
+/// Runs that are told one by one.
+const SHOWN: usize = 5;
+
+/// What a warning of the machine means, in words; `None` for those that say nothing of it.
+pub fn warning_meaning(code: &str) -> Option<&'static str> {
+    DOUBTS.iter().find(|doubt| doubt.code == code).map(|doubt| doubt.words)
+}
+
+/// The verdict on every run, by host and name.
+pub fn validity(series: &[Series]) -> Vec<Validity> {
+    let mut runs: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
+    for one in series {
+        let context = &one.context;
+        let run = context.run.as_deref().or(context.uuid.as_deref()).unwrap_or("unknown");
+        runs.entry((context.hostname.as_deref().unwrap_or("unknown"), run)).or_default().push(one);
+    }
+    runs.into_iter().map(|((host, run), members)| judge(host, run, &members)).collect()
+}
+
+/// The verdicts in a few lines, the worst first.
+pub fn validity_lines(all: &[Validity]) -> Vec<(Grade, String)> {
+    let mut order: Vec<&Validity> = all.iter().collect();
+    order.sort_by_key(|one| std::cmp::Reverse(one.grade));
+    if let [one] = order.as_slice() {
+        return vec![(one.grade, sentence(one, ""))];
+    }
+    let mut lines = Vec::new();
+    for one in order.iter().filter(|one| one.grade > Grade::Unchecked).take(SHOWN) {
+        lines.push((one.grade, sentence(one, &format!(", run {} on {}", one.run, one.host))));
+    }
+    for grade in [Grade::Invalid, Grade::Degraded, Grade::Unchecked, Grade::Valid] {
+        let told = lines.iter().filter(|(of, _)| *of == grade).count();
+        let n = order.iter().filter(|one| one.grade == grade).count() - told;
+        if n > 0 {
+            let more = if told > 0 { "more " } else { "" };
+            let runs = if n == 1 { "run" } else { "runs" };
+            lines.push((grade, format!("{}: {n} {more}{runs}", grade.word())));
+        }
+    }
+    lines
+}
+
+fn sentence(one: &Validity, place: &str) -> String {
+    let why = match (one.grade, one.reasons.is_empty()) {
+        (Grade::Valid, _) => "the machine was watched, and nothing disturbed the measurement".to_owned(),
+        (Grade::Unchecked, _) => "nobody watched the machine while this was measured".to_owned(),
+        (_, true) => "no reason was recorded".to_owned(),
+        (_, false) => one.reasons.join("; "),
+    };
+    format!("{}{place}: {why}", one.grade.word())
+}
+
+fn judge(host: &str, run: &str, members: &[&Series]) -> Validity {
+    let mut found = extent(members);
+    found.extend(lost(members));
+    found.extend(DOUBTS.iter().filter_map(|doubt| Some((doubt.grade, warned(members, doubt)?))));
+    // The gravest first; those of one grade stay in their order.
+    found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
+    let watched = members.iter().any(|series| {
+        let context = &series.context;
+        context.probe_gb_s.is_some() || context.probe_gflops.is_some() || context.steal_percent.is_some()
+    });
+    let unwarned = if watched { Grade::Valid } else { Grade::Unchecked };
+    let grade = found.iter().map(|(grade, _)| *grade).max().unwrap_or(unwarned);
+    let reasons = found.into_iter().map(|(_, reason)| reason).collect();
+    Validity { host: host.to_owned(), run: run.to_owned(), grade, reasons }
+}
+
+/// How far the machine went, whatever caused it.
+fn extent(members: &[&Series]) -> Vec<(Grade, String)> {
+    let mut found = Vec::new();
+    let mut apart = |what: &str, figure: fn(&Series) -> Option<f64>| {
+        // Other threads measure another figure.
+        let mut by_threads: BTreeMap<Option<u32>, (f64, f64)> = BTreeMap::new();
+        for (threads, value) in members.iter().filter_map(|s| Some((s.context.threads, figure(s)?))) {
+            let (low, high) = by_threads.entry(threads).or_insert((value, value));
+            (*low, *high) = (low.min(value), high.max(value));
+        }
+        for (low, high) in by_threads.into_values().filter(|(low, high)| *high > TOO_FAR * *low) {
+            let share = 100.0 * low / high;
+            found.push((Grade::Invalid, format!("{what} fell to {share:.0}% of its highest during the run")));
+        }
+    };
+    apart("memory bandwidth", |s| s.context.probe_gb_s);
+    apart("arithmetic", |s| s.context.probe_gflops);
+    let mut stolen: Vec<f64> = members.iter().filter_map(|s| s.context.steal_percent).collect();
+    stolen.sort_by(f64::total_cmp);
+    if let Some(middle) = stolen.get(stolen.len() / 2).filter(|middle| **middle > MOSTLY_STOLEN) {
+        found.push((Grade::Invalid, format!("a hypervisor gave {middle:.0}% of the processors' time to others")));
+    }
+    found
+}
+
+/// What was not measured.
+fn lost(members: &[&Series]) -> Vec<(Grade, String)> {
+    let mut found = Vec::new();
+    let failed = members.iter().filter(|series| series.context.status == Status::Failed).count();
+    if members.iter().all(|series| series.steps.is_empty()) {
+        found.push((Grade::Invalid, "no launch measured anything".to_owned()));
+    } else if failed > 0 {
+        found.push((Grade::Degraded, format!("{failed} {} failed", if failed == 1 { "launch" } else { "launches" })));
+    }
+    if members.iter().any(|series| series.context.status == Status::Interrupted) {
+        found.push((Grade::Degraded, "a log has no end: the run was cut off".to_owned()));
+    }
+    found
+}
+
+/// A doubt with how many of the repetitions it concerns.
+fn warned(members: &[&Series], doubt: &Doubt) -> Option<String> {
+    let measured = || members.iter().filter(|series| !series.steps.is_empty());
+    let has = |series: &&&Series| series.context.warnings.iter().any(|code| code == doubt.code);
+    let (n, all) = (measured().filter(has).count(), measured().count());
+    let anywhere = members.iter().any(|series| has(&series));
+    anywhere.then(|| match n {
+        0 => format!("{} (in a launch that failed)", doubt.words),
+        n if n == all => doubt.words.to_owned(),
+        n => format!("{} ({n} of {all} repetitions)", doubt.words),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Context, Step};
+
+    fn series(run: &str, warnings: &[&str]) -> Series {
+        let context = Context {
+            hostname: Some("h".into()),
+            run: Some(run.into()),
+            steal_percent: Some(0.0),
+            probe_gb_s: Some(20.0),
+            threads: Some(2),
+            warnings: warnings.iter().map(|code| (*code).to_owned()).collect(),
+            ..Context::default()
+        };
+        Series { context, steps: vec![Step::default()] }
+    }
+
+    fn one(members: &[Series]) -> Validity {
+        validity(members).remove(0)
+    }
+
+    #[test]
+    fn a_watched_quiet_run_is_valid_and_an_unwatched_one_is_not_judged() {
+        assert_eq!(one(&[series("a", &[]), series("a", &["not_deterministic"])]).grade, Grade::Valid);
+        let mut old = series("a", &[]);
+        (old.context.steal_percent, old.context.probe_gb_s) = (None, None);
+        assert_eq!(one(&[old]).grade, Grade::Unchecked);
+    }
+
+    #[test]
+    fn a_warning_degrades_and_says_how_often() {
+        let found = one(&[series("a", &["throttled"]), series("a", &[])]);
+        assert_eq!(found.grade, Grade::Degraded);
+        assert_eq!(found.reasons, ["the processor slowed down for its heat (1 of 2 repetitions)"]);
+        let all = one(&[series("a", &["throttled"]), series("a", &["throttled"])]);
+        assert_eq!(all.reasons, ["the processor slowed down for its heat"]);
+    }
+
+    #[test]
+    fn the_gravest_reason_comes_first_and_gives_the_grade() {
+        let mut slow = series("a", &["on_battery", "edited_log"]);
+        slow.context.probe_gb_s = Some(5.0);
+        let found = one(&[series("a", &[]), slow]);
+        assert_eq!(found.grade, Grade::Invalid);
+        assert_eq!(found.reasons[0], "memory bandwidth fell to 25% of its highest during the run");
+        assert!(found.reasons[1].starts_with("a raw log was changed") && found.reasons[2].contains("battery"));
+    }
+
+    #[test]
+    fn other_threads_are_no_drift_and_failures_are_told() {
+        let mut single = series("a", &[]);
+        (single.context.probe_gb_s, single.context.threads) = (Some(5.0), Some(1));
+        assert_eq!(one(&[series("a", &[]), single.clone()]).grade, Grade::Valid);
+        single.context.status = Status::Failed;
+        single.steps.clear();
+        assert_eq!(one(&[series("a", &[]), single.clone()]).reasons, ["1 launch failed"]);
+        assert_eq!(one(&[single]).reasons, ["no launch measured anything"]);
+    }
+
+    #[test]
+    fn runs_are_judged_apart_and_summed_up() {
+        let all = validity(&[series("a", &[]), series("b", &["swapping"]), series("c", &[])]);
+        assert_eq!(all.len(), 3);
+        let lines: Vec<String> = validity_lines(&all).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, ["degraded, run b on h: swap space was in use", "valid: 2 runs"]);
+        let single = validity_lines(&all[..1]);
+        assert!(single[0].1.starts_with("valid: the machine was watched") && single.len() == 1);
+        assert!(validity_lines(&[]).is_empty());
+        let many: Vec<Validity> = (0..8).map(|_| all[1].clone()).collect();
+        assert_eq!(validity_lines(&many).last().unwrap().1, "degraded: 3 more runs");
+    }
+
+    #[test]
+    fn every_doubt_has_words_of_its_own() {
+        for doubt in DOUBTS {
+            assert_eq!(warning_meaning(doubt.code), Some(doubt.words));
+        }
+        assert_eq!(warning_meaning("no_warmup"), None);
+    }
+}

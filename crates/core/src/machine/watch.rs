@@ -1,0 +1,194 @@
+//! Everything that the machine has to say of a run, as events for its raw logs: the probe between rounds, the conditions and
+//! the energy of launches and repetitions. The runner says when; nothing is read or computed inside a measured generation.
+//!
+//! This file alone of `machine` looks down to `record`: it hands out events that are ready to be written.
+
+use super::energy::{Mark, Meter};
+use super::probe::Probe;
+use super::root::Root;
+use super::sensors::{Conditions, Sample, Sensors};
+use crate::record::Event;
+use std::time::Duration;
+
+/// How long the machine is listened to, doing nothing, where it counts energy.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Watches the machine during a run.
+#[derive(Debug)]
+pub struct Watch {
+    probe: Probe,
+    sensors: Sensors,
+    meter: Meter,
+    launch: Option<Launch>,
+    repetition: Option<Mark>,
+}
+
+/// A launch that is going on.
+#[derive(Debug)]
+struct Launch {
+    pid: u32,
+    before: Sample,
+    began: Mark,
+    /// MHz right after each generation.
+    frequencies: Vec<f64>,
+    /// The highest so far, degrees Celsius.
+    hottest: Option<f64>,
+    /// The GPUs that the worker is on, asked once; inner `None`: it cannot be told.
+    gpus: Option<Option<Vec<String>>>,
+}
+
+impl Watch {
+    /// Looks for what the machine can tell, for a workload of so many threads. Where energy is counted, the power of the
+    /// idle machine is measured, which takes half a second: call it before anything is started.
+    pub fn new(threads: u32, root: Root) -> Watch {
+        let mut meter = Meter::open(&root);
+        if !meter.is_empty() {
+            meter.measure_idle(IDLE);
+        }
+        let probe = Probe::below(threads, &root);
+        Watch { probe, sensors: Sensors::new(root, threads), meter, launch: None, repetition: None }
+    }
+
+    /// The probe. To be called before the first round, between rounds and after the last one, while no engine computes;
+    /// the event belongs into the log of every case. `round` is the round that it follows, 0 before the first.
+    ///
+    /// Readers go by the place of the event among the repetitions, so that any numbering serves.
+    pub fn between_rounds(&mut self, round: u32) -> Event {
+        Event::Probe { round, reading: self.probe.measure() }
+    }
+
+    /// A worker was started, or one that stayed resident is about to be used again.
+    pub fn launch_started(&mut self, pid: u32) {
+        let (before, began) = (self.sensors.sample(), self.meter.mark());
+        self.repetition = None;
+        self.launch = Some(Launch { pid, before, began, frequencies: Vec::new(), hottest: None, gpus: None });
+    }
+
+    /// A repetition is about to begin.
+    pub fn repetition_started(&mut self) {
+        if let Some(launch) = &mut self.launch
+            && launch.gpus.is_none()
+        {
+            // Now that the model is loaded.
+            launch.gpus = Some(self.sensors.gpus_of(launch.pid));
+        }
+        self.repetition = Some(self.meter.mark());
+    }
+
+    /// The repetition is over: its energy, where the machine counts it.
+    pub fn repetition_ended(&mut self, launch: u32, repetition: u32) -> Option<Event> {
+        let after = self.meter.mark();
+        let before = self.repetition.take()?;
+        if let Some(launch) = &mut self.launch {
+            launch.frequencies.extend(self.sensors.frequency_mhz());
+            launch.hottest = highest(launch.hottest, self.sensors.temperature_c());
+        }
+        let energy = self.meter.between(&before, &after, |gpu| self.counts(gpu))?;
+        Some(Event::Energy { launch, repetition: Some(repetition), energy })
+    }
+
+    /// The launch is over; the worker should still be there, or its memory on the device and its processor time cannot
+    /// be told. Conditions, energy and warnings. Nothing without [`Watch::launch_started`].
+    pub fn launch_ended(&mut self, launch: u32) -> Vec<Event> {
+        let Some(current) = &self.launch else { return Vec::new() };
+        let (after, ended) = (self.sensors.sample(), self.meter.mark());
+        let mut conditions = Conditions::between(&current.before, &after, current.pid, std::process::id());
+        let frequencies = &current.frequencies;
+        if !frequencies.is_empty() {
+            let mean = frequencies.iter().sum::<f64>() / frequencies.len() as f64;
+            conditions.freq_mhz = Some((mean * 100.0).round() / 100.0);
+        }
+        conditions.temperature_c = highest(conditions.temperature_c, current.hottest);
+        let energy = self.meter.between(&current.began, &ended, |gpu| self.counts(gpu));
+        let warnings = conditions.warnings().into_iter();
+        let warnings = warnings.map(|warning| Event::Warning {
+            launch: Some(launch),
+            code: warning.code.into(),
+            message: warning.message,
+        });
+        let energy = energy.map(|energy| Event::Energy { launch, repetition: None, energy });
+        let events = warnings.chain(energy).chain([Event::Conditions { launch, conditions }]).collect();
+        self.launch = None;
+        self.repetition = None;
+        events
+    }
+
+    /// Whether a GPU's energy is that of the launch: the worker is on it. Where that cannot be told, the only one counts.
+    fn counts(&self, gpu: &str) -> bool {
+        match self.launch.as_ref().and_then(|launch| launch.gpus.as_ref()) {
+            Some(Some(own)) if gpu.starts_with("GPU-") => own.iter().any(|uuid| uuid == gpu),
+            _ => self.meter.gpus() == 1,
+        }
+    }
+}
+
+fn highest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::root::Tree;
+    use super::*;
+
+    const ENERGY: &str = "sys/class/powercap/intel-rapl:0/energy_uj";
+
+    fn tree() -> Tree {
+        Tree::new(&[
+            ("sys/class/powercap/intel-rapl:0/name", "package-0"),
+            (ENERGY, "1000000"),
+            ("proc/stat", "cpu  10 0 0 10 0 0 0 0\n"),
+            ("proc/meminfo", "MemAvailable: 1024 kB\n"),
+            ("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "3000000"),
+        ])
+    }
+
+    #[test]
+    fn a_launch_has_conditions_energy_and_warnings() {
+        let tree = tree();
+        let mut watch = Watch::new(1, tree.root());
+        assert_eq!(watch.launch_ended(1), []);
+        watch.launch_started(77);
+        watch.repetition_started();
+        tree.write(&[(ENERGY, "9000000"), ("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "2000000")]);
+        let Some(Event::Energy { launch: 3, repetition: Some(2), energy }) = watch.repetition_ended(3, 2) else {
+            panic!("no energy of the repetition")
+        };
+        assert_eq!((energy.joules, energy.source.as_str(), energy.idle_watts), (8.0, "rapl", Some(0.0)));
+        tree.write(&[("proc/stat", "cpu  10 0 0 60 0 0 0 50\n"), (ENERGY, "10000000")]);
+        tree.write(&[("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "800000")]);
+        let events = watch.launch_ended(3);
+        assert!(
+            matches!(&events[0], Event::Warning { launch: Some(3), code, .. } if code == "steal_time"),
+            "{events:?}"
+        );
+        assert!(
+            matches!(&events[1], Event::Energy { repetition: None, energy, .. } if energy.joules == 9.0),
+            "{events:?}"
+        );
+        let Event::Conditions { launch: 3, conditions } = &events[2] else { panic!("{events:?}") };
+        // The frequency is that of the generations, not that of the pause after them.
+        assert_eq!((conditions.steal_percent, conditions.freq_mhz), (Some(50.0), Some(2000.0)));
+        assert_eq!(watch.launch_ended(3), []);
+    }
+
+    #[test]
+    fn between_rounds_there_is_a_reading() {
+        let tree = tree();
+        let Event::Probe { round: 4, reading } = Watch::new(1, tree.root()).between_rounds(4) else { panic!() };
+        assert!(reading.gflops.is_some() && reading.threads == 1);
+    }
+
+    #[test]
+    fn the_events_come_back_as_they_were() {
+        let tree = tree();
+        let mut watch = Watch::new(1, tree.root());
+        watch.launch_started(77);
+        let mut events = watch.launch_ended(1);
+        events.push(watch.between_rounds(1));
+        for event in events {
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "{text}");
+        }
+    }
+}
