@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::machine::{self, Lock};
+use tokometer_core::prepare::Target;
 use tokometer_core::record;
 use tokometer_core::run::{self, CaseOutcome, Job, Options};
 
@@ -77,12 +78,23 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
         let Some(found) = settings.found.iter().find(|found| found.engine.name == case.engine) else { continue };
         let discovery = match &found.worker {
             Ok(discovery) => discovery.clone(),
-            Err(reason) => {
-                failed.push(format!("{}: {reason}", case.title()));
+            Err(_) => {
+                // Once, however many of its cases there are.
+                let text = found.missing().unwrap_or_default();
+                if !failed.contains(&text) {
+                    failed.push(text);
+                }
                 continue;
             }
         };
-        match prepare::one(session, &options.selection, found, &settings.model, &case.quantize, &case.native) {
+        let target = Target {
+            device: case.settings.device.as_deref(),
+            ctx_tokens: case.workload.ctx_tokens(),
+            ubatch: case.settings.ubatch,
+            options: &case.settings.options,
+        };
+        let names = (case.quantize.as_str(), case.native.as_str());
+        match prepare::one(session, &options.selection, found, &settings.model, names, target) {
             Ok(prepared) => {
                 let mut case = case.clone();
                 case.native.clone_from(&prepared.manifest.native);

@@ -6,5 +6,6 @@ mod bad_input;
 mod dir;
 mod faults;
 mod llamacpp;
+mod mlc_llm;
 mod pipeline;
 mod tinygrad;

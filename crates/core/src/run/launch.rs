@@ -1,6 +1,6 @@
 //! One launch: start the worker, load, warm up, measure, leave. Everything that happens is handed on as events.
 
-use super::{Job, prompt::Prompt};
+use super::{Job, cross_check, prompt::Prompt};
 use crate::engine::{Failed, Kind, ModelFormat, Timeouts, Worker};
 use crate::machine;
 use crate::plan::Schedule;
@@ -68,9 +68,9 @@ pub fn launch(
     for warning in machine::check(Path::new("/"), job.logical_cpus, busy) {
         emit(&Event::Warning { launch: Some(place.launch), code: warning.code.into(), message: warning.message })?;
     }
-    let mut anon = None;
-    let result = measure(&mut worker, job, place, schedule, prompt, task, &mut anon, emit)?;
-    let resources = before.until_now(worker.pid(), began, anon);
+    let (mut anon, mut computing) = (None, worker.pid());
+    let result = measure(&mut worker, job, place, schedule, prompt, task, &mut anon, &mut computing, emit)?;
+    let resources = before.until_now(computing, began, anon);
     if let Some(share) = resources.others.filter(|share| *share > machine::BUSY) {
         let message = format!("other programs used {:.0}% of the processors during the launch", share * 100.0);
         emit(&Event::Warning { launch: Some(place.launch), code: "other_load".into(), message })?;
@@ -111,6 +111,7 @@ fn measure(
     prompt: &Prompt,
     task: &dyn Task,
     anon: &mut Option<u64>,
+    computing: &mut u32,
     emit: Emit<'_>,
 ) -> crate::record::Result<Result<(), Failed>> {
     let title = job.case.title();
@@ -119,6 +120,7 @@ fn measure(
         Ok(loaded) => loaded,
         Err(failed) => return Ok(Err(failed)),
     };
+    *computing = loaded.pid.unwrap_or(worker.pid());
     emit(&Event::Load { launch: place.launch, loaded: Box::new(loaded) })?;
     if schedule.warmup == 0 {
         let message = "without warm-up the first repetition is that of a cold engine".to_owned();
@@ -141,11 +143,14 @@ fn measure(
             Ok(generated) => generated,
             Err(failed) => return Ok(Err(failed)),
         };
-        let now = machine::process_memory(Path::new("/"), worker.pid()).anon;
+        let now = machine::process_memory(Path::new("/"), *computing).anon;
         *anon = (*anon).max(now);
         task.advance(1);
         task.detail(&format!("round {} · {title} · {:.1} tok/s", place.round, decode_speed(&generated)));
         let changed = *first_tokens.get_or_insert_with(|| generated.tokens.clone()) != generated.tokens;
+        for (code, message) in cross_check::warnings(&generated, repetition) {
+            emit(&Event::Warning { launch: Some(place.launch), code, message })?;
+        }
         emit(&Event::Repetition { launch: place.launch, round: place.round, repetition, generated })?;
         if changed {
             let message = format!(
@@ -188,13 +193,15 @@ fn generate(worker: &mut Worker, prompt: &Prompt, gen_tokens: u32) -> Result<Gen
 
 /// An engine that computed something else than was asked is not measured.
 fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Generated, Failed> {
-    let n = gen_tokens as usize;
+    let (n, steps) = (gen_tokens as usize, generated.done_ns.len());
     let wrong = |what: String| Err(Failed::new(Kind::Garbage, what));
-    if generated.tokens.len() != n || generated.done_ns.len() != n {
+    let (together, ids) = (generated.step_tokens.len(), generated.tokens.len());
+    // Only an endpoint that tells the text alone, in chunks, may leave out the ids.
+    let complete = generated.count() == n as u64 && (ids == n || (ids == 0 && together > 0));
+    if !complete || (together != 0 && (together != steps || generated.step_tokens.contains(&0))) {
         return wrong(format!(
-            "{n} tokens were asked for, {} tokens with {} times came back",
-            generated.tokens.len(),
-            generated.done_ns.len()
+            "{n} tokens were asked for, {} tokens with {ids} ids in {steps} steps came back",
+            generated.count()
         ));
     }
     if generated.prompt_tokens as usize != prompt.prompt.len()
@@ -213,8 +220,8 @@ fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Gener
         ("byte counts", generated.engine_bytes.len()),
         ("pieces", generated.pieces.len()),
     ];
-    if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != n) {
-        return wrong(format!("{length} {what} came back for {n} tokens"));
+    if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != steps) {
+        return wrong(format!("{length} {what} came back for {steps} steps"));
     }
     if generated.done_ns.first() == Some(&0) || !generated.done_ns.is_sorted_by(|a, b| a < b) {
         return wrong("its times do not grow from step to step".into());
@@ -223,9 +230,8 @@ fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Gener
 }
 
 fn decode_speed(generated: &Generated) -> f64 {
-    let (first, last) =
-        (generated.done_ns.first().copied().unwrap_or(0), generated.done_ns.last().copied().unwrap_or(0));
-    (generated.done_ns.len() as f64 - 1.0) * 1e9 / last.saturating_sub(first).max(1) as f64
+    let (tokens, ns) = generated.decode();
+    tokens as f64 * 1e9 / ns.max(1) as f64
 }
 
 /// What the machine said before the launch.
@@ -294,5 +300,16 @@ mod tests {
         );
         assert!(check(Generated { done_ns: vec![5, 5], ..generated.clone() }, &prompt, 2).is_err());
         assert!(check(Generated { enqueued_ns: vec![1], ..generated }, &prompt, 2).is_err());
+    }
+
+    #[test]
+    fn steps_of_several_tokens_must_add_up() {
+        let (generated, prompt) = good();
+        let chunks = Generated { tokens: vec![], step_tokens: vec![1, 3], ..generated };
+        assert!(check(chunks.clone(), &prompt, 4).is_ok());
+        assert!(check(chunks.clone(), &prompt, 5).is_err());
+        assert!(check(Generated { step_tokens: vec![4], ..chunks.clone() }, &prompt, 4).is_err());
+        assert!(check(Generated { step_tokens: vec![4, 0], ..chunks.clone() }, &prompt, 4).is_err());
+        assert!(check(Generated { step_tokens: vec![], ..chunks }, &prompt, 2).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Step 2: measure. A run is a series of rounds; each round launches every case once, in an order shuffled from the
 //! seed, so that drift hits all cases alike. Every case has its raw log, and what was measured is in it at once.
 
+mod cross_check;
 mod launch;
 mod prompt;
 
@@ -243,5 +244,5 @@ fn device_label(case: &Case, devices: &[tokometer_protocol::Device]) -> String {
     let best =
         || devices.iter().find(|device| device.kind != "cpu").or(devices.first()).map(|device| device.name.clone());
     let name = case.settings.device.clone().or_else(best).unwrap_or_else(|| "CPU".into());
-    name.trim_end_matches(|c: char| c.is_ascii_digit()).to_uppercase()
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').to_uppercase()
 }
