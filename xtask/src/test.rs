@@ -15,7 +15,8 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Python code with tests: its folder, and the engine's environment that they need.
-const PYTHON: &[(&str, Option<&str>)] = &[("workers/python-protocol", None), ("workers/tinygrad", Some("tinygrad"))];
+const PYTHON: &[(&str, Option<&str>)] =
+    &[("workers/python-protocol", None), ("workers/tinygrad", Some("tinygrad")), ("workers/mlc-llm", None)];
 
 /// What ran.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,9 @@ pub struct Global {
     /// Configuration file [default: DIR/tokometer.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A Python interpreter that has MLC-LLM [default: the active environment's]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub python: Option<PathBuf>,
     /// Say less: no progress, results only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -60,6 +63,7 @@ pub enum Command {
 Examples:
   tokometer prepare --engine llamacpp --model hf:meta-llama/Llama-3.2-1B-Instruct --quantize nf4,int8
   tokometer prepare --model ./my-checkpoint --quantize Q5_K_M
+  tokometer prepare --engine mlc_llm --model hf:mlc-ai/Llama-3.2-1B-Instruct-q4f16_1-MLC
   tokometer prepare --model synthetic:tiny --quantize default,float16,int8,nf4")]
     Prepare(Prepare),
     /// Step 2: measure; every token is recorded in benchmark_output/
@@ -69,6 +73,7 @@ Examples:
   tokometer run --model model.gguf --quantize default --prompt-tokens 1024 --gen-tokens 256
   tokometer run --model synthetic:tiny --quantize float16,int8 --quick --threads 2
   tokometer run --size 1B --quantize int8,nf4 --until 1% --budget 10m
+  tokometer run --engine mlc_llm --via serve --model synthetic:tiny --quantize nf4
 
 A run is a series of rounds: each round measures every case once, in an order shuffled from the seed. Without --rounds,
 --until or --budget there is one round for each launch, that is a fresh process of the engine in every round; with them the
@@ -130,6 +135,7 @@ The options are those of the recorded command line; the working folder and tokom
     #[command(after_help = "\
 Examples:
   tokometer doctor
+  tokometer doctor --python ~/mlc/bin/python
   tokometer doctor --json")]
     Doctor(Json),
     /// Whether engines compute the same: greedy tokens and log-probabilities side by side
@@ -190,6 +196,9 @@ pub struct Prepare {
     /// What.
     #[command(flatten)]
     pub selection: Selection,
+    /// Device that a library is compiled for, by the engine's name [default: the engine's choice]
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
 }
 
 /// `run` and `all`.
@@ -249,6 +258,9 @@ pub struct Run {
     /// Physical batch: tokens computed at once [default: the engine's]
     #[arg(long, value_name = "N")]
     pub ubatch: Option<u32>,
+    /// How the engine is driven: in the worker's own process, or through the HTTP server that it brings (mlc_llm)
+    #[arg(long, value_name = "WAY", value_parser = ["engine", "serve"])]
+    pub via: Option<String>,
     /// An engine's own setting, NAME=VALUE; may be repeated
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,

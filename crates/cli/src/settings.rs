@@ -2,9 +2,10 @@
 
 use crate::args::{Global, Run, Selection};
 use anyhow::{Result, anyhow, bail};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokometer_core::engine::{self, Discovery, Engine, Timeouts};
+use tokometer_core::engine::{self, Discovery, Engine, Program, Timeouts};
 use tokometer_core::machine::{Machine, threads_for};
 use tokometer_core::plan::{self, Case, Config, Ends, ModelRef, Schedule, Settings, Workload};
 use tokometer_core::prepare::Store;
@@ -40,11 +41,17 @@ impl Folders {
 
 /// Reads the configuration that applies.
 pub fn config(global: &Global) -> Result<Config> {
-    match &global.config {
+    let mut config = match &global.config {
         Some(path) if !path.is_file() => bail!("{} (from --config) is not a file", path.display()),
-        Some(path) => Ok(Config::read(path)?),
-        None => Ok(Config::read(&global.dir.join("tokometer.toml"))?),
+        Some(path) => Config::read(path)?,
+        None => Config::read(&global.dir.join("tokometer.toml"))?,
+    };
+    if let Some(python) = &global.python {
+        for engine in engine::visible().filter(|engine| matches!(engine.program, Program::UserPython(_))) {
+            config.engines.entry(engine.name.to_owned()).or_default().python = Some(python.clone());
+        }
     }
+    Ok(config)
 }
 
 /// An engine with its worker, where that is installed.
@@ -56,6 +63,13 @@ pub struct Found {
     pub worker: Result<Discovery, engine::Failed>,
 }
 
+impl Found {
+    /// That it is not installed and what mends it, if so.
+    pub fn missing(&self) -> Option<String> {
+        self.worker.as_ref().err().map(|failed| format!("{}: not installed; {}", self.engine.name, failed.reason))
+    }
+}
+
 /// The engines that were asked for, or all that are installed. `missing` hears of those that are not.
 pub fn engines(asked: &[String], config: &Config, mut missing: impl FnMut(&str)) -> Result<Vec<Found>> {
     let names = if asked.is_empty() { config.defaults.engine.clone().unwrap_or_default() } else { asked.to_vec() };
@@ -65,10 +79,10 @@ pub fn engines(asked: &[String], config: &Config, mut missing: impl FnMut(&str))
     };
     let mut found = Vec::new();
     for engine in chosen {
-        match engine::find_worker(engine, &config.overrides(engine.name)) {
-            Ok(worker) => found.push(Found { engine, worker: Ok(worker) }),
-            Err(failed) if names.is_empty() => missing(&format!("{}: not installed; {}", engine.name, failed.reason)),
-            Err(failed) => found.push(Found { engine, worker: Err(failed) }),
+        let one = Found { engine, worker: engine::find_worker(engine, &config.overrides(engine.name)) };
+        match one.missing() {
+            Some(text) if names.is_empty() => missing(&text),
+            _ => found.push(one),
         }
     }
     if found.is_empty() {
@@ -162,7 +176,7 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
         },
         kv_type: args.kv_type.clone(),
         device: args.device.clone(),
-        options: args.options.iter().map(|text| option(text)).collect::<Result<_>>()?,
+        options: options(args)?,
         memory_limit: args.memory_limit.as_deref().map(memory_limit).transpose()?,
     };
     let wanted: Vec<_> = found.iter().map(|found| found.engine).collect();
@@ -191,6 +205,15 @@ fn launches_in(launches: u32, args: &Run) -> Result<u32> {
         (Some(rounds), _) => Ok(launches.min(rounds)),
         (None, _) => Ok(launches),
     }
+}
+
+/// Engine-specific settings. `--via engine` is what happens anyway, and no setting.
+fn options(args: &Run) -> Result<BTreeMap<String, String>> {
+    let mut options: BTreeMap<_, _> = args.options.iter().map(|text| option(text)).collect::<Result<_>>()?;
+    if args.via.as_deref() == Some("serve") {
+        options.insert("via".into(), "serve".into());
+    }
+    Ok(options)
 }
 
 fn option(text: &str) -> Result<(String, String)> {

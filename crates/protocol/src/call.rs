@@ -54,6 +54,9 @@ pub enum Request {
         /// Threads to use.
         threads: u32,
     },
+    /// Compile a prepared model for a target, for engines that run compiled libraries (no model needs to be loaded).
+    /// Answered by [`crate::Quantized`].
+    Compile(Compile),
     /// Free the model. Answered by `done`.
     Unload,
     /// Leave. Answered by `done`, then the process ends.
@@ -90,6 +93,27 @@ pub struct Load {
     /// For engines that quantize while loading: the native name of the quantization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantize: Option<String>,
+    /// Engine-specific settings by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a library is compiled for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Compile {
+    /// The folder with the converted weights.
+    pub model: String,
+    /// The file to write; the caller renames its folder into place.
+    pub output: String,
+    /// Device by the engine's name.
+    pub device: String,
+    /// Tokens of context that the library must be able to hold.
+    pub ctx_tokens: u32,
+    /// The largest number of prompt tokens computed at once.
+    pub prefill_chunk: u32,
+    /// Threads to use.
+    pub threads: u32,
     /// Engine-specific settings by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,

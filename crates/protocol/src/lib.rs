@@ -40,6 +40,7 @@ mod tests {
             Request::Tokenize { text: "a".into(), add_special: true },
             Request::Detokenize { tokens: vec![1] },
             Request::Quantize { input: "a".into(), output: "b".into(), native: "Q4_K_M".into(), threads: 2 },
+            Request::Compile(Compile { model: "a".into(), output: "a.so".into(), ..Compile::default() }),
             Request::Unload,
             Request::Shutdown,
         ];

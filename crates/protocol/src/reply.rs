@@ -50,7 +50,7 @@ pub enum Answer {
         /// joining all pieces yields the whole text (an unfinished character is carried to the piece that ends it).
         pieces: Vec<String>,
     },
-    /// To `quantize`.
+    /// To `quantize` and `compile`.
     Quantized(Quantized),
     /// To `unload` and `shutdown`.
     Done,
@@ -161,6 +161,10 @@ pub struct Loaded {
     /// Whether flash attention is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flash_attn: Option<bool>,
+    /// The process that computes, where that is another one than the worker (a server that it drives): memory and processor
+    /// time are read there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// Size of the vocabulary: ids are below it.
     pub vocab_size: u32,
     /// The id that begins a text, if the model has one.
@@ -171,10 +175,13 @@ pub struct Loaded {
     pub details: BTreeMap<String, String>,
 }
 
-/// One measured generation of N tokens. All arrays that are present have N entries.
+/// One measured generation of N tokens. All arrays that are present have N entries, unless `step_tokens` is there.
 ///
 /// Entry 0 is the first token: its work is the prefill of the prompt, so `done_ns[0]` is the time to first token
 /// (TTFT). The entries after it are decode steps. Times are nanoseconds since the request's work began.
+///
+/// An engine that hands over several tokens at once, or an endpoint whose chunks are not tokens, fills `step_tokens`: then
+/// all arrays but `tokens` have as many entries as `step_tokens`, whose sum is N.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generated {
@@ -182,8 +189,11 @@ pub struct Generated {
     pub prompt_tokens: u32,
     /// Tokens in the KV cache before the clock started.
     pub context_tokens: u32,
-    /// The greedy token of each step.
+    /// The greedy token of each step, N in all; none where an endpoint tells the text alone.
     pub tokens: Vec<u32>,
+    /// Tokens that arrived together at each entry of `done_ns`; empty: one each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub step_tokens: Vec<u32>,
     /// When the result of each step was there.
     pub done_ns: Vec<u64>,
     /// When the work of each step had been handed to the device; absent where the engine has no such moment.
@@ -198,6 +208,29 @@ pub struct Generated {
     /// Figures that the engine reports of itself, by name with the unit in it (`decode_tokens_per_s`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub engine_figures: BTreeMap<String, f64>,
+    /// What a reader of the figures must know, by short name (`estimated_chunks`), in words.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub warnings: BTreeMap<String, String>,
+}
+
+impl Generated {
+    /// Tokens generated: one per step, unless the steps say otherwise.
+    pub fn count(&self) -> u64 {
+        match self.step_tokens.is_empty() {
+            true => self.done_ns.len() as u64,
+            false => self.step_tokens.iter().map(|&n| u64::from(n)).sum(),
+        }
+    }
+
+    /// Tokens after the first step, and the time that they took, ns: the decode speed is their ratio.
+    pub fn decode(&self) -> (u64, u64) {
+        let first = self.step_tokens.first().copied().unwrap_or(1);
+        let time = match (self.done_ns.first(), self.done_ns.last()) {
+            (Some(first), Some(last)) => last.saturating_sub(*first),
+            _ => 0,
+        };
+        (self.count().saturating_sub(u64::from(first)), time)
+    }
 }
 
 /// Log-probabilities of given tokens; every array has one entry per token after the first.
@@ -212,11 +245,11 @@ pub struct Scored {
     pub top_logprobs: Vec<f32>,
 }
 
-/// What a quantization made.
+/// What a quantization or a compilation made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quantized {
-    /// Bytes of the file written.
+    /// Bytes of the files written.
     pub bytes: u64,
     /// Time that it took.
     pub elapsed_ns: u64,

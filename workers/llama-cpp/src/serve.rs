@@ -100,6 +100,9 @@ impl<W: Write> Worker<W> {
                     .len();
                 Ok(Answer::Quantized(Quantized { bytes, elapsed_ns: start.elapsed().as_nanos() as u64 }))
             }
+            Request::Compile(_) => {
+                Err(failure(FailureKind::Unsupported, "llama.cpp runs GGUF files: nothing is compiled"))
+            }
             Request::Unload => {
                 self.context = None;
                 Ok(Answer::Done)
@@ -231,6 +234,7 @@ fn describe(context: &Context, device: Option<Device>, settings: &ContextSetting
         batch: Some(context.batch()),
         ubatch: Some(context.ubatch()),
         flash_attn: context.flash_attn,
+        pid: None,
         vocab_size: model.vocab_size(),
         bos: model.bos(),
         details: Default::default(),

@@ -97,7 +97,9 @@ impl Mock {
             Request::Detokenize { tokens } => {
                 Ok(Answer::Pieces { pieces: tokens.iter().map(|t| format!("<{t}>")).collect() })
             }
-            Request::Quantize { .. } => failure(FailureKind::Unsupported, "the mock engine has no files"),
+            Request::Quantize { .. } | Request::Compile(_) => {
+                failure(FailureKind::Unsupported, "the mock engine has no files")
+            }
             Request::Unload | Request::Shutdown => Ok(Answer::Done),
         }
     }

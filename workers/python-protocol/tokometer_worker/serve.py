@@ -15,18 +15,19 @@ class Replies:
 
     def __init__(self, wire: Wire, number: int):
         self._wire = wire
-        self._number = number
+        #: The number of the call.
+        self.number = number
 
     def progress(self, stage: str, done: int = 0, total: int | None = None) -> None:
         """Says how far the work has come: `stage` in a few words, `done` of `total` units."""
         body = {"stage": stage, "done": done}
         if total is not None:
             body["total"] = total
-        self._wire.send(self._number, "progress", body)
+        self._wire.send(self.number, "progress", body)
 
     def token(self, index: int, token: int, piece: str) -> None:
         """Streams one token of a generation."""
-        self._wire.send(self._number, "token", {"index": index, "token": token, "piece": piece})
+        self._wire.send(self.number, "token", {"index": index, "token": token, "piece": piece})
 
 
 #: A method: takes the parameters and the replies, returns the fields of its answer (with `kind`).

@@ -6,10 +6,10 @@ use crate::settings::{self, Found};
 use crate::terminal::{Align, Table};
 use anyhow::{Result, bail};
 use serde_json::json;
-use tokometer_core::engine::Engine;
+use tokometer_core::engine::{Engine, ModelFormat};
 use tokometer_core::machine::{Machine, threads_for};
-use tokometer_core::plan::ModelRef;
-use tokometer_core::prepare::{self, Prepared, Request};
+use tokometer_core::plan::{ModelRef, Workload};
+use tokometer_core::prepare::{self, Prepared, Request, Target};
 
 /// A model that is ready, and for what.
 pub struct Ready {
@@ -22,15 +22,27 @@ pub struct Ready {
 }
 
 /// The command.
-pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
+pub fn prepare(session: &Session<'_>, wanted: &Prepare) -> Result<u8> {
     let terminal = session.terminal;
-    let selection = &options.selection;
+    let selection = &wanted.selection;
     let found = settings::engines(&selection.engine, &session.config, |text| terminal.say(text))?;
     let model = settings::model(selection, &session.config)?;
     let quantizations = settings::quantizations(selection, &session.config);
     let _lock = super::run::exclusive(session)?;
     let (mut ready, mut failed) = (Vec::new(), Vec::new());
     for found in &found {
+        // The others can be prepared for in part without their worker.
+        if let Some(missing) = found.missing().filter(|_| found.engine.format == ModelFormat::Compiled) {
+            failed.push(missing);
+            continue;
+        }
+        let options = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone());
+        let target = Target {
+            device: wanted.device.as_deref(),
+            ctx_tokens: Workload::default().ctx_tokens(),
+            ubatch: None,
+            options: &options.unwrap_or_default(),
+        };
         for quantize in &quantizations {
             let native = match found.engine.native(quantize) {
                 Ok(native) => native,
@@ -39,7 +51,7 @@ pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
                     continue;
                 }
             };
-            match one(session, selection, found, &model, quantize, native) {
+            match one(session, selection, found, &model, (quantize, native), target) {
                 Ok(prepared) => ready.push(Ready { engine: found.engine, quantize: quantize.clone(), prepared }),
                 Err(error) => failed.push(format!("{} {quantize}: {error:#}", found.engine.name)),
             }
@@ -55,14 +67,14 @@ pub fn prepare(session: &Session<'_>, options: &Prepare) -> Result<u8> {
     Ok(if failed.is_empty() { OK } else { SOME_FAILED })
 }
 
-/// Prepares one model for one engine.
+/// Prepares one model for one engine and one quantization, which is given as label and native name.
 pub fn one(
     session: &Session<'_>,
     selection: &Selection,
     found: &Found,
     model: &ModelRef,
-    quantize: &str,
-    native: &str,
+    (quantize, native): (&str, &str),
+    target: Target<'_>,
 ) -> Result<Prepared> {
     let request = Request {
         engine: found.engine,
@@ -72,6 +84,7 @@ pub fn one(
         worker: found.worker.as_ref().ok(),
         converter: selection.converter.as_deref(),
         threads: threads_for(selection.threads, &Machine::this()),
+        target,
     };
     Ok(prepare::prepare(&session.folders.store(), &request, session.terminal.progress())?)
 }

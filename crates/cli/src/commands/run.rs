@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::engine::Discovery;
 use tokometer_core::machine::{self, Lock, MemoryGroup, Root, Watch};
+use tokometer_core::prepare::Target;
 use tokometer_core::record;
 use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop};
 
@@ -113,12 +114,23 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
         let Some(found) = settings.found.iter().find(|found| found.engine.name == case.engine) else { continue };
         let discovery = match &found.worker {
             Ok(discovery) => Discovery { memory_limit: case.settings.memory_limit, ..discovery.clone() },
-            Err(reason) => {
-                failed.push(format!("{}: {reason}", case.title()));
+            Err(_) => {
+                // Once, however many of its cases there are.
+                let text = found.missing().unwrap_or_default();
+                if !failed.contains(&text) {
+                    failed.push(text);
+                }
                 continue;
             }
         };
-        match prepare::one(session, &options.selection, found, &settings.model, &case.quantize, &case.native) {
+        let target = Target {
+            device: case.settings.device.as_deref(),
+            ctx_tokens: case.workload.ctx_tokens(),
+            ubatch: case.settings.ubatch,
+            options: &case.settings.options,
+        };
+        let names = (case.quantize.as_str(), case.native.as_str());
+        match prepare::one(session, &options.selection, found, &settings.model, names, target) {
             Ok(prepared) => {
                 let mut case = case.clone();
                 case.native.clone_from(&prepared.manifest.native);

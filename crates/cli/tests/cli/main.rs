@@ -6,6 +6,7 @@ mod bad_input;
 mod dir;
 mod faults;
 mod llamacpp;
+mod mlc_llm;
 mod pipeline;
 mod provenance;
 mod rounds;

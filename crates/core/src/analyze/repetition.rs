@@ -10,7 +10,7 @@ pub struct Repetition {
     pub launch: usize,
     /// Round, where the runner had rounds.
     pub round: Option<u32>,
-    /// Decode speed, tokens/s: steps / their total time.
+    /// Decode speed, tokens/s: tokens of the steps / their total time.
     pub decode_tok_s: Option<f64>,
     /// Time per output token, ms: (t_last - t_first) / (n - 1).
     pub tpot_ms: Option<f64>,
@@ -39,7 +39,8 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
     let decode = &decode[cold_steps(series)..];
     let times: Option<Vec<f64>> = decode.iter().map(|step| step.total_ms).collect();
     let total = times.filter(|t| !t.is_empty()).map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
-    let n = decode.len() as f64;
+    // A step of an endpoint may hold several tokens.
+    let n = decode.iter().map(|step| f64::from(step.tokens.unwrap_or(1))).sum::<f64>();
     // GB/s over the repetition: bytes of all steps / time of all steps.
     let rate = |figure: fn(&Step) -> Option<f64>| {
         let moved: Option<f64> = decode.iter().map(|s| Some(figure(s)? * s.total_ms?)).sum();

@@ -73,7 +73,7 @@ pub const COLUMNS: &[Column] = &[
     step!("total_latency_ms", total_ms, "wall time of the row, ms; of a prefill step: the time to the first token"),
     Column {
         name: "tokens_per_sec",
-        doc: "as the tool printed it, else 1000 / total_latency_ms of a decode step; empty for a prefill step",
+        doc: "as the tool printed it, else 1000 x tokens / total_latency_ms of a decode step; empty for a prefill step",
         cell: Cell::Step {
             write: |step, out| speed(step).write(out),
             read: |step, text| {

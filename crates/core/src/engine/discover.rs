@@ -1,6 +1,7 @@
-//! Where workers lie: configuration, beside `tokometer`, the set-up's environments, PATH.
+//! Where workers lie: configuration, beside `tokometer`, the set-up's environments, PATH. Environments that the user made
+//! are found by `user_python`.
 
-use super::{Engine, Failed, Kind, Program};
+use super::{Engine, Failed, Kind, Program, user_python};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,10 +57,11 @@ pub fn find_worker(engine: &Engine, overrides: &Overrides) -> Result<Discovery, 
             memory_limit: None,
         }),
         Program::Python { module, environment: name } => python(engine, module, name, overrides, environment),
+        Program::UserPython(wanted) => user_python::find(engine, &wanted, overrides, environment),
     }
 }
 
-fn missing(engine: &Engine, why: String) -> Failed {
+pub(super) fn missing(engine: &Engine, why: String) -> Failed {
     Failed::new(Kind::NotInstalled, format!("{}: {why}; `cargo xtask build` brings it", engine.title))
 }
 
@@ -93,17 +95,12 @@ fn python(
     overrides: &Overrides,
     mut environment: Vec<(String, OsString)>,
 ) -> Result<Discovery, Failed> {
-    let folder = beside();
-    let up: Vec<&Path> = folder.as_deref().map(|f| f.ancestors().take(4).collect()).unwrap_or_default();
-    let workers = up.iter().map(|place| place.join("workers")).find(|place| place.join(name).is_dir());
-    let Some(workers) = workers else {
-        return Err(missing(engine, format!("the folder workers/{name} is not beside the program")));
-    };
-    let own = up.iter().map(|place| place.join(".tokometer").join("env").join(name).join("bin").join("python"));
+    let workers = workers_with(engine, name)?;
+    let mut own =
+        above().into_iter().map(|place| place.join(".tokometer").join("env").join(name).join("bin").join("python"));
     let program = match &overrides.python {
         Some(python) => python.clone(),
         None => own
-            .into_iter()
             .find(|candidate| candidate.is_file())
             .ok_or_else(|| missing(engine, format!("its Python environment {name} has not been set up")))?,
     };
@@ -112,4 +109,15 @@ fn python(
     environment.push(("PYTHONPATH".into(), joined));
     environment.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
     Ok(Discovery { program, arguments: vec!["-m".into(), module.into()], environment, memory_limit: None })
+}
+
+/// The program's folder and three above it.
+fn above() -> Vec<PathBuf> {
+    beside().iter().flat_map(|folder| folder.ancestors().take(4)).map(Path::to_path_buf).collect()
+}
+
+/// The folder that holds the workers, with the one of that name in it.
+pub(super) fn workers_with(engine: &Engine, name: &str) -> Result<PathBuf, Failed> {
+    let found = above().into_iter().map(|place| place.join("workers")).find(|place| place.join(name).is_dir());
+    found.ok_or_else(|| missing(engine, format!("the folder workers/{name} is not beside the program")))
 }

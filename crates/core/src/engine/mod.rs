@@ -7,11 +7,13 @@ mod child;
 mod discover;
 mod failure;
 mod llamacpp;
+mod mlc_llm;
 mod mock;
 mod output;
 mod pipes;
 mod process;
 mod tinygrad;
+mod user_python;
 
 pub use discover::{Discovery, Overrides, find_worker};
 pub use failure::{Failed, Kind};
@@ -28,7 +30,8 @@ pub struct Engine {
     pub title: &'static str,
     /// The form in which it takes a model.
     pub format: ModelFormat,
-    /// The common quantization labels and the native names that they stand for.
+    /// The common quantization labels and the native names that they stand for. `a or b` is `a` on a GPU and `b` on a CPU:
+    /// see [`on_device`].
     pub labels: &'static [(&'static str, &'static str)],
     /// Further native names that can be asked for.
     pub natives: &'static [&'static str],
@@ -45,6 +48,8 @@ pub enum ModelFormat {
     Gguf,
     /// A Hugging Face folder or a GGUF file, quantized while loading.
     Checkpoint,
+    /// Converted weights and a library compiled for the machine, both made by the engine's own tools.
+    Compiled,
     /// No file at all.
     Nothing,
 }
@@ -61,10 +66,31 @@ pub enum Program {
         /// The environment.
         environment: &'static str,
     },
+    /// `python -m MODULE` in an environment of the user's own, because no package index carries the engine.
+    UserPython(UserPython),
+}
+
+/// An engine that the user installs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserPython {
+    /// The worker's module.
+    pub module: &'static str,
+    /// The worker's folder under `workers/`.
+    pub folder: &'static str,
+    /// The package by which the engine is known to be there.
+    pub package: &'static str,
+    /// A folder that the package must hold: others use its name.
+    pub part: &'static str,
+    /// The variable that names an interpreter.
+    pub variable: &'static str,
+    /// Where the engine says how it is installed.
+    pub page: &'static str,
+    /// How, by platform: `linux`, `linux-nvidia`, `linux-amd`, `macos`.
+    pub install: &'static [(&'static str, &'static str)],
 }
 
 /// All engines, in the order in which tables show them.
-pub const ENGINES: &[&Engine] = &[&llamacpp::ENGINE, &tinygrad::ENGINE, &mock::ENGINE];
+pub const ENGINES: &[&Engine] = &[&llamacpp::ENGINE, &tinygrad::ENGINE, &mlc_llm::ENGINE, &mock::ENGINE];
 
 /// The engine of that name.
 ///
@@ -84,6 +110,15 @@ pub fn visible() -> impl Iterator<Item = &'static Engine> + Clone {
 
 /// The common labels, in the order of the seed workflow.
 pub const LABELS: &[&str] = &["default", "float16", "int8", "nf4"];
+
+/// The native quantization on a kind of device, where a label stands for two.
+pub fn on_device(native: &str, is_cpu: bool) -> &str {
+    match native.split_once(" or ") {
+        Some((_, on_cpu)) if is_cpu => on_cpu,
+        Some((on_gpu, _)) => on_gpu,
+        None => native,
+    }
+}
 
 impl Engine {
     /// The native quantization that a label or native name means for this engine.
@@ -116,6 +151,18 @@ mod tests {
             for native in engine.natives {
                 assert_eq!(engine.native(&native.to_lowercase()).unwrap(), *native);
             }
+        }
+    }
+
+    #[test]
+    fn a_label_may_mean_another_format_on_each_kind_of_device() {
+        let nf4 = by_name("mlc_llm").unwrap().native("nf4").unwrap();
+        assert_eq!((on_device(nf4, false), on_device(nf4, true)), ("q4f16_1", "q4f32_1"));
+        assert_eq!(on_device("q0f16", true), "q0f16");
+        let error = by_name("mlc_llm").unwrap().native("int8").unwrap_err();
+        assert!(error.starts_with("MLC-LLM does not offer the quantization \"int8\""), "{error}");
+        for part in nf4.split(" or ") {
+            assert_eq!(by_name("mlc_llm").unwrap().native(part).unwrap(), part);
         }
     }
 

@@ -22,7 +22,8 @@ impl FromStr for ModelRef {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<ModelRef> {
-        if let Some(repo) = text.strip_prefix("hf:") {
+        // The second is how MLC-LLM writes it.
+        if let Some(repo) = text.strip_prefix("hf:").or_else(|| text.strip_prefix("HF://")) {
             return Ok(ModelRef::Hub(repo.to_owned()));
         }
         if let Some(name) = text.strip_prefix("synthetic:") {
@@ -108,6 +109,7 @@ mod tests {
     fn names_are_told_apart() {
         let parse = |text: &str| text.parse::<ModelRef>();
         assert_eq!(parse("hf:a/b@main").unwrap(), ModelRef::Hub("a/b@main".into()));
+        assert_eq!(parse("HF://mlc-ai/x-q4f16_1-MLC").unwrap(), ModelRef::Hub("mlc-ai/x-q4f16_1-MLC".into()));
         assert_eq!(parse("synthetic:1B").unwrap(), ModelRef::Synthetic("1B".into()));
         assert_eq!(parse("x/y.gguf").unwrap(), ModelRef::Gguf("x/y.gguf".into()));
         assert!(parse("no/such/folder").unwrap_err().to_string().contains("neither"));

@@ -1,8 +1,10 @@
 //! Step 1: a checkpoint as the user names it -> what each engine loads, in the models folder, with a manifest.
 //!
 //! `source` finds the checkpoint (hub, folder, GGUF file, synthetic), `convert` and the engine's own quantizer make the
-//! engine's file, `store` keeps results by content so that nothing is made twice and nothing unfinished looks finished.
+//! engine's file (`compiled`: the engine's tools make weights and a library), `store` keeps results by content so that
+//! nothing is made twice and nothing unfinished looks finished.
 
+mod compiled;
 pub mod convert;
 pub mod gguf;
 pub mod hub;
@@ -19,6 +21,7 @@ pub use store::Store;
 use crate::engine::{Discovery, Engine, Failed, ModelFormat};
 use crate::plan::ModelRef;
 use crate::progress::Progress;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Why a model could not be prepared.
@@ -84,6 +87,21 @@ pub struct Request<'a> {
     pub converter: Option<&'a Path>,
     /// Threads for the work.
     pub threads: u32,
+    /// What the model is prepared for, where that matters.
+    pub target: Target<'a>,
+}
+
+/// What a library is compiled for; engines that compile nothing do not look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Device by the engine's name; `None` is the engine's choice.
+    pub device: Option<&'a str>,
+    /// Tokens that the context must hold.
+    pub ctx_tokens: u32,
+    /// The largest number of prompt tokens computed at once; `None` is the engine's default.
+    pub ubatch: Option<u32>,
+    /// Engine-specific settings by name.
+    pub options: &'a BTreeMap<String, String>,
 }
 
 /// A model that is ready for an engine.
@@ -110,7 +128,15 @@ pub fn prepare(store: &Store, request: &Request<'_>, progress: &dyn Progress) ->
         });
     }
     let source = source::resolve(store, request.model, progress)?;
-    match request.engine.format {
+    let format = request.engine.format;
+    if source.is_converted && format != ModelFormat::Compiled && !source.path.join("config.json").is_file() {
+        return Err(Error::Refused(format!(
+            "{} holds weights that were converted for MLC-LLM: only --engine mlc_llm takes them",
+            source.path.display()
+        )));
+    }
+    match format {
+        ModelFormat::Compiled => compiled::prepare(store, &source, request, progress),
         ModelFormat::Gguf => quantize::gguf(store, &source, request, progress),
         ModelFormat::Checkpoint => quantize::checkpoint(&source, request),
         ModelFormat::Nothing => unreachable!("returned above"),

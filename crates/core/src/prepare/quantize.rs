@@ -189,7 +189,7 @@ fn estimated_bytes(base: u64, native: &str) -> u64 {
     base.saturating_mul((bits + 1).min(33)) / 16 * 5 / 4 + (16 << 20)
 }
 
-fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<String, String>) -> Manifest {
+pub(super) fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<String, String>) -> Manifest {
     Manifest {
         manifest: 1,
         name: source.name.clone(),

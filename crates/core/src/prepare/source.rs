@@ -13,6 +13,9 @@ use std::time::UNIX_EPOCH;
 /// The seed of every synthetic checkpoint: one name is one model.
 const SYNTHETIC_SEED: u64 = 20_240_923;
 
+/// The configuration beside weights that were converted for MLC-LLM.
+const CONVERTED: &str = "mlc-chat-config.json";
+
 /// A checkpoint on this machine.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -20,6 +23,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Whether `path` is a GGUF file.
     pub is_gguf: bool,
+    /// Whether the folder holds weights that were converted for MLC-LLM.
+    pub is_converted: bool,
     /// Name for people and folders.
     pub name: String,
     /// The name to write into the model, where the folder's own name is none (a hash, say).
@@ -54,6 +59,7 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
     let files = identify(store, &path, &names, &known, progress)?;
     Ok(Source {
         is_gguf,
+        is_converted: names.iter().any(|name| name == CONVERTED),
         name: model.short_name(),
         name_hint: (!matches!(model, ModelRef::Folder(_))).then(|| model.short_name()),
         info: SourceInfo { model: model.to_string(), revision, files },
@@ -85,7 +91,7 @@ fn checkpoint_files(folder: &Path) -> Result<Vec<String>> {
         .filter(|name| hub::is_checkpoint_file(name) && !name.ends_with(".gguf"))
         .collect();
     names.sort();
-    if !names.iter().any(|name| name == "config.json") {
+    if !names.iter().any(|name| name == "config.json" || name == CONVERTED) {
         return Err(Error::Refused(format!(
             "{} is no Hugging Face checkpoint: it has no config.json; name the folder that holds it, or a .gguf file",
             folder.display()
@@ -207,7 +213,10 @@ fn vocabulary_of_folder(folder: &Path) -> Result<((u32, u32), Option<u32>)> {
             Err(error) => Err(io_error("read", &path)(error)),
         }
     };
-    let config = read("config.json")?.unwrap_or_default();
+    let config = match read("config.json")? {
+        Some(config) => config,
+        None => read(CONVERTED)?.unwrap_or_default(),
+    };
     let bos = match &config["bos_token_id"] {
         Value::Array(ids) => ids.first().and_then(Value::as_u64),
         id => id.as_u64(),

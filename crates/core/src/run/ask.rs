@@ -37,13 +37,15 @@ pub(super) fn generate(worker: &mut Worker, prompt: &Prompt, gen_tokens: u32) ->
 
 /// An engine that computed something else than was asked is not measured.
 fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Generated, Failed> {
-    let n = gen_tokens as usize;
+    let (n, steps) = (gen_tokens as usize, generated.done_ns.len());
     let wrong = |what: String| Err(Failed::new(Kind::Garbage, what));
-    if generated.tokens.len() != n || generated.done_ns.len() != n {
+    let (together, ids) = (generated.step_tokens.len(), generated.tokens.len());
+    // Only an endpoint that tells the text alone, in chunks, may leave out the ids.
+    let complete = generated.count() == n as u64 && (ids == n || (ids == 0 && together > 0));
+    if !complete || (together != 0 && (together != steps || generated.step_tokens.contains(&0))) {
         return wrong(format!(
-            "{n} tokens were asked for, {} tokens with {} times came back",
-            generated.tokens.len(),
-            generated.done_ns.len()
+            "{n} tokens were asked for, {} tokens with {ids} ids in {steps} steps came back",
+            generated.count()
         ));
     }
     if generated.prompt_tokens as usize != prompt.prompt.len()
@@ -62,8 +64,8 @@ fn check(generated: Generated, prompt: &Prompt, gen_tokens: u32) -> Result<Gener
         ("byte counts", generated.engine_bytes.len()),
         ("pieces", generated.pieces.len()),
     ];
-    if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != n) {
-        return wrong(format!("{length} {what} came back for {n} tokens"));
+    if let Some((what, length)) = optional.into_iter().find(|(_, length)| *length != 0 && *length != steps) {
+        return wrong(format!("{length} {what} came back for {steps} steps"));
     }
     if generated.done_ns.first() == Some(&0) || !generated.done_ns.is_sorted_by(|a, b| a < b) {
         return wrong("its times do not grow from step to step".into());
@@ -98,5 +100,16 @@ mod tests {
         );
         assert!(check(Generated { done_ns: vec![5, 5], ..generated.clone() }, &prompt, 2).is_err());
         assert!(check(Generated { enqueued_ns: vec![1], ..generated }, &prompt, 2).is_err());
+    }
+
+    #[test]
+    fn steps_of_several_tokens_must_add_up() {
+        let (generated, prompt) = good();
+        let chunks = Generated { tokens: vec![], step_tokens: vec![1, 3], ..generated };
+        assert!(check(chunks.clone(), &prompt, 4).is_ok());
+        assert!(check(chunks.clone(), &prompt, 5).is_err());
+        assert!(check(Generated { step_tokens: vec![4], ..chunks.clone() }, &prompt, 4).is_err());
+        assert!(check(Generated { step_tokens: vec![4, 0], ..chunks.clone() }, &prompt, 4).is_err());
+        assert!(check(Generated { step_tokens: vec![], ..chunks }, &prompt, 2).is_err());
     }
 }

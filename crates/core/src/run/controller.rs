@@ -98,10 +98,12 @@ impl Measured {
     pub fn of(generated: &Generated) -> Option<Measured> {
         let times = &generated.done_ns;
         let (first, last) = (*times.first()?, *times.last()?);
-        let gaps = times.len().checked_sub(1).filter(|gaps| *gaps > 0)?;
-        let decode = last.checked_sub(first)?;
+        let (tokens, ns) = generated.decode();
+        if tokens == 0 {
+            return None;
+        }
         Some(Measured {
-            tpot_ms: decode as f64 / gaps as f64 / 1e6,
+            tpot_ms: ns as f64 / tokens as f64 / 1e6,
             ttft_ms: first as f64 / 1e6,
             e2e_ms: last as f64 / 1e6,
         })

@@ -11,6 +11,8 @@ pub(super) struct Live {
     pub launch: u32,
     /// The round in which it was started.
     pub started_in: u32,
+    /// The process that computes: the worker itself, or one that it started.
+    pub computing: u32,
     /// Repetitions that it has measured.
     pub repetitions: u32,
     /// Highest anonymous memory seen, bytes.
@@ -23,6 +25,7 @@ impl Live {
     /// Starts the job's worker; nothing is loaded yet.
     pub fn start(job: &Job, launch: u32, round: u32, timeouts: Timeouts) -> Result<Live, Failed> {
         let worker = Worker::start(&job.discovery, timeouts)?;
-        Ok(Live { worker, launch, started_in: round, repetitions: 0, anon: None, first_tokens: None })
+        let computing = worker.pid();
+        Ok(Live { worker, launch, started_in: round, computing, repetitions: 0, anon: None, first_tokens: None })
     }
 }

@@ -128,5 +128,5 @@ fn device_label(case: &Case, devices: &[tokometer_protocol::Device]) -> String {
     let best =
         || devices.iter().find(|device| device.kind != "cpu").or(devices.first()).map(|device| device.name.clone());
     let name = case.settings.device.clone().or_else(best).unwrap_or_else(|| "CPU".into());
-    name.trim_end_matches(|c: char| c.is_ascii_digit()).to_uppercase()
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').to_uppercase()
 }

@@ -9,6 +9,7 @@
 mod ask;
 mod case;
 mod controller;
+mod cross_check;
 mod launch;
 mod log;
 mod observer;

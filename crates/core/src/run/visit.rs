@@ -6,7 +6,7 @@ use super::controller::{Measured, Visit};
 use super::launch::Live;
 use super::resident::Need;
 use super::usage::Usage;
-use super::{Observer, Options, Stop, ask};
+use super::{Observer, Options, Stop, ask, cross_check};
 use crate::engine::Failed;
 use crate::machine;
 use crate::progress::Task;
@@ -68,7 +68,7 @@ impl Running<'_> {
     /// Only the record's: a failing engine is an event.
     pub fn visit(&mut self, place: Place, around: &mut Around<'_>) -> record::Result<(Visit, Option<Failed>)> {
         let busy = machine::busy_share(Path::new(ROOT), LISTEN);
-        let usage = Usage::begin(self.live.as_ref().map(|live| live.worker.pid()));
+        let usage = Usage::begin(self.live.as_ref().map(|live| live.computing));
         let fresh = self.live.is_none();
         let mut visit = Visit { round: place.round, ..Visit::default() };
         let mut live = match self.arrive(place, around.options)? {
@@ -165,6 +165,7 @@ impl Running<'_> {
     fn load(&mut self, live: &mut Live, around: &Around<'_>) -> Result<(), Trouble> {
         self.detail(around, "loading");
         let loaded = ask::load(&mut live.worker, self.job)?;
+        live.computing = loaded.pid.unwrap_or(live.computing);
         self.need = Need::of(&loaded, &live.worker.hello);
         self.journal.append(&Event::Load { launch: live.launch, loaded: Box::new(loaded) })?;
         Ok(())
@@ -183,7 +184,7 @@ impl Running<'_> {
     fn repeat(&mut self, live: &mut Live, visit: &mut Visit, around: &mut Around<'_>) -> Result<(), Trouble> {
         around.observer.repetition_started();
         let generated = ask::generate(&mut live.worker, &self.prompt, self.job.case.workload.gen_tokens)?;
-        let now = machine::process_memory(Path::new(ROOT), live.worker.pid()).anon;
+        let now = machine::process_memory(Path::new(ROOT), live.computing).anon;
         live.anon = live.anon.max(now);
         live.repetitions += 1;
         let (launch, round, repetition) = (live.launch, visit.round, live.repetitions);
@@ -193,6 +194,9 @@ impl Running<'_> {
             visit.repetitions.push(measured);
         }
         let changed = changed(&mut live.first_tokens, &generated);
+        for (code, message) in cross_check::warnings(&generated, repetition) {
+            self.warn(launch, &code, message)?;
+        }
         let energy = around.observer.repetition_ended(launch, repetition);
         self.journal.append(&Event::Repetition { launch, round, repetition, generated })?;
         if let Some(energy) = energy {
@@ -213,7 +217,7 @@ impl Running<'_> {
 
     /// What the machine says of the visit, and what the engine printed.
     fn account(&mut self, live: &Live, usage: &Usage, observed: &[Event]) -> record::Result<()> {
-        let (pid, launch) = (live.worker.pid(), live.launch);
+        let (pid, launch) = (live.computing, live.launch);
         let mut resources = usage.until_now(pid, live.anon);
         // Of a worker that is dead /proc tells nothing any more.
         resources.peak_rss_bytes = resources.peak_rss_bytes.or(live.worker.peak_rss());

@@ -143,7 +143,7 @@ pub fn check_file_name(name: &str) -> std::result::Result<(), &'static str> {
 }
 
 /// The files that make up a checkpoint in Hugging Face's layout: configuration, tokenizer, chat template, model card,
-/// and safetensors at the top of the repository. Not in it: pickles (`.bin`, `.pt`, `.pth`), the `consolidated.*`
+/// and safetensors at the top of the repository; or weights that were converted for MLC-LLM. Not in it: pickles (`.bin`, `.pt`, `.pth`), the `consolidated.*`
 /// duplicates, anything in a subfolder.
 #[must_use]
 pub fn is_checkpoint_file(name: &str) -> bool {
@@ -155,8 +155,11 @@ pub fn is_checkpoint_file(name: &str) -> bool {
         "config.json",
         "generation_config.json",
         "merges.txt",
+        "mlc-chat-config.json",
         "model.safetensors.index.json",
+        "ndarray-cache.json",
         "special_tokens_map.json",
+        "tensor-cache.json",
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
@@ -165,14 +168,22 @@ pub fn is_checkpoint_file(name: &str) -> bool {
     if check_file_name(name).is_err() || name.contains('/') {
         return false;
     }
-    NAMES.contains(&name) || (name.ends_with(".safetensors") && !name.starts_with("consolidated."))
+    NAMES.contains(&name)
+        || is_mlc_shard(name)
+        || (name.ends_with(".safetensors") && !name.starts_with("consolidated."))
+}
+
+/// A file of raw tensors that MLC-LLM wrote: `params_shard_12.bin`. No pickle, in spite of its ending.
+fn is_mlc_shard(name: &str) -> bool {
+    let number = name.strip_prefix("params_shard_").and_then(|rest| rest.strip_suffix(".bin"));
+    number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The kinds that are downloaded at all, whatever a caller asks for: none of them can carry code that runs when it is read.
 pub(super) fn is_harmless_kind(name: &str) -> bool {
     const ENDINGS: &[&str] = &[".safetensors", ".gguf", ".json", ".jinja", ".md", ".txt"];
     let file = name.rsplit('/').next().unwrap_or(name);
-    file == "tokenizer.model" || ENDINGS.iter().any(|e| file.len() > e.len() && file.ends_with(e))
+    file == "tokenizer.model" || is_mlc_shard(name) || ENDINGS.iter().any(|e| file.len() > e.len() && file.ends_with(e))
 }
 
 #[cfg(test)]
@@ -262,11 +273,16 @@ mod tests {
             "model.safetensors",
             "model-00001-of-00004.safetensors",
             "chat_template.jinja",
+            "mlc-chat-config.json",
+            "params_shard_0.bin",
         ] {
             assert!(is_checkpoint_file(yes), "{yes}");
         }
         for no in [
             "pytorch_model.bin",
+            "params_shard_.bin",
+            "params_shard_0x.bin",
+            "sub/params_shard_0.bin",
             "model.pt",
             "consolidated.00.pth",
             "consolidated.safetensors",

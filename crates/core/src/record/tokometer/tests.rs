@@ -198,6 +198,23 @@ fn what_is_not_known_is_missing() {
 }
 
 #[test]
+fn chunks_of_several_tokens_are_steps_with_their_tokens() {
+    let text = r#"{"prompt_tokens":8,"done_ns":[5,9,17],"step_tokens":[1,1,2],"pieces":["a","b","cd"]}"#;
+    let steps = read(repetition(text).as_bytes()).unwrap()[0].steps.clone();
+    let seen: Vec<_> = steps.iter().map(|s| (s.tokens, s.position, s.tokens_per_sec)).collect();
+    // Two tokens in 8 ns; each reads the weights of 1000 bytes once.
+    assert_eq!(seen, [(Some(8), Some(0), None), (Some(1), Some(8), None), (Some(2), Some(9), Some(2.5e8))]);
+    assert_eq!((steps[1].param_gb_s, steps[2].param_gb_s), (Some(250.0), Some(250.0)));
+    for (generated, words) in [
+        (r#"{"done_ns":[1,2],"step_tokens":[1]}"#, "`step_tokens` has 1 entries"),
+        (r#"{"done_ns":[1,2],"step_tokens":[1,0]}"#, "without a token"),
+    ] {
+        let error = read(repetition(generated).as_bytes()).unwrap_err();
+        assert!(error.reason().contains(words), "{error}");
+    }
+}
+
+#[test]
 fn another_version_or_an_open_header_is_refused() {
     let error = read(b"tokometer-log: 2\n\n").unwrap_err();
     assert!(error.reason().contains("version `2`"), "{error}");

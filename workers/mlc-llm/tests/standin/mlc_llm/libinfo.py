@@ -1,0 +1,3 @@
+"""Version of the stand-in."""
+
+__version__ = "0.0.standin"

@@ -1,0 +1,1 @@
+"""The surface of MLC-LLM that has this name."""

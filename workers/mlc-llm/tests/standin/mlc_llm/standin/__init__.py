@@ -1,0 +1,1 @@
+"""What the stand-in does behind the names of MLC-LLM."""

@@ -1,0 +1,96 @@
+"""The timed loop on the engine in this process. Inside it only a clock is stamped and results are kept."""
+
+import gc
+import json
+import time
+from collections.abc import Callable
+
+from tokometer_worker import Failed
+
+#: Steps beyond what a request needs after which the engine counts as going round in circles.
+_IDLE_STEPS = 10_000
+
+
+class Outputs:
+    """Takes what the engine calls back with. Unpacking waits until the clock has stopped, unless somebody listens."""
+
+    def __init__(self):
+        self.stamps, self.packed = [], []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._unpacked = 0
+        self.tokens, self.usage, self.reason = [], None, None
+
+    def start(self) -> None:
+        """Forgets the request before."""
+        self.stamps.clear()
+        self.packed.clear()
+        self._begin()
+
+    def __call__(self, delta_outputs) -> None:
+        self.stamps.append(time.perf_counter_ns())
+        self.packed.append(list(delta_outputs))
+
+    def unpack(self) -> bool:
+        """Unpacks what has come since the last time, each once. True when the request is over."""
+        for outputs in self.packed[self._unpacked :]:
+            tokens = []
+            for output in outputs:
+                for stream in output.unpack()[1]:
+                    tokens += stream.delta_token_ids
+                    self.reason = stream.finish_reason or self.reason
+                    if stream.request_final_usage_json_str is not None:
+                        self.usage = json.loads(stream.request_final_usage_json_str)
+            self.tokens.append([int(token) for token in tokens])
+        self._unpacked = len(self.packed)
+        return self.usage is not None
+
+
+class Steps:
+    """The times of a request: one entry for each callback that brought tokens."""
+
+    def __init__(self, begin: int, outputs: Outputs):
+        pairs = [(stamp - begin, tokens) for stamp, tokens in zip(outputs.stamps, outputs.tokens) if tokens]
+        self.done_ns = [stamp for stamp, _ in pairs]
+        self.tokens = [token for _, tokens in pairs for token in tokens]
+        counts = [len(tokens) for _, tokens in pairs]
+        self.step_tokens = counts if any(n != 1 for n in counts) else []
+
+
+def run(engine, outputs: Outputs, request: Callable, count: int, on_token: Callable[[int, int], None] | None) -> Steps:
+    """Adds the request that `request()` makes and steps until it is over.
+
+    The engine calls back once per step that yields tokens. Several tokens in one call are one step with their number: when
+    each of them was there nobody knows.
+    """
+    clock, step, stamps = time.perf_counter_ns, engine.step, outputs.stamps
+    outputs.start()
+    gc.collect()
+    gc.disable()
+    try:
+        idle = over = told = 0
+        begin = clock()
+        engine.add_request(request())
+        while not over:
+            before = len(stamps)
+            step()
+            came = len(stamps)
+            idle = 0 if came > before else idle + 1
+            # All that can come has come, or nothing came after something had: time to look.
+            if on_token or came >= count or (came and idle):
+                over = outputs.unpack()
+                told = _tell(outputs, told, on_token)
+            if idle > _IDLE_STEPS:
+                raise Failed("engine", f"{idle} steps of the engine brought nothing: is there room in its KV cache?")
+    finally:
+        gc.enable()
+    return Steps(begin, outputs)
+
+
+def _tell(outputs: Outputs, told: int, on_token) -> int:
+    if on_token:
+        for token in [token for tokens in outputs.tokens for token in tokens][told:]:
+            on_token(told, token)
+            told += 1
+    return told
