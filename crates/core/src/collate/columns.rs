@@ -122,6 +122,7 @@ pub const COLUMNS: &[Column] = &[
     context!("throughput_source", throughput_source, "who counted the bytes moved: model or engine"),
     context!("load_ms", load_ms, "time to load the model in this launch, ms"),
     context!("warmup_ms", warmup_ms, "time of the warm-up in this launch, ms"),
+    context!("cold_ttft_ms", cold_ttft_ms, "time to first token of the launch's first warm-up pass, ms"),
     context!("peak_rss_bytes", peak_rss_bytes, "highest resident memory of the launch, bytes"),
     context!("peak_anon_bytes", peak_anon_bytes, "highest anonymous memory of the launch, bytes"),
     context!("peak_device_bytes", peak_device_bytes, "highest device memory of the launch, bytes"),

@@ -15,7 +15,7 @@ use std::path::Path;
 pub(super) const FILE: &str = ".collate.json";
 
 /// To be raised when the same log comes to give other rows.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// File systems date changes in steps of up to 10 ms: a log changed so shortly before it was read may change once more
 /// without a new date.

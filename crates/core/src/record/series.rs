@@ -83,6 +83,8 @@ pub struct Context {
     pub load_ms: Option<f64>,
     /// Time of the warm-up in this launch, ms.
     pub warmup_ms: Option<f64>,
+    /// Time to first token of the launch's first warm-up pass, ms: that of a cold engine.
+    pub cold_ttft_ms: Option<f64>,
     /// Highest resident memory of the launch, bytes.
     pub peak_rss_bytes: Option<u64>,
     /// Highest anonymous memory of the launch, bytes.

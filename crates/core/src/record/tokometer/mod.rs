@@ -162,6 +162,7 @@ fn of_launch(base: &Context, launch: &Launch) -> Context {
     context.round = launch.round;
     context.engine_version = context.engine_version.or_else(|| launch.engine_version.clone());
     context.warmup_ms = launch.warmup_ns.map(|ns| ns as f64 / 1e6);
+    context.cold_ttft_ms = launch.cold_ttft_ns.map(|ns| ns as f64 / 1e6);
     context.peak_rss_bytes = launch.resources.peak_rss_bytes;
     context.peak_anon_bytes = launch.resources.peak_anon_bytes;
     context.peak_device_bytes = launch.resources.peak_device_bytes;

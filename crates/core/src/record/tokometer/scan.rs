@@ -51,6 +51,8 @@ pub(super) struct Launch {
     pub engine_version: Option<String>,
     pub loaded: Option<Loaded>,
     pub warmup_ns: Option<u64>,
+    /// First token of the first warm-up pass.
+    pub cold_ttft_ns: Option<u64>,
     pub resources: ResourcesEvent,
     pub warnings: Vec<String>,
 }
@@ -84,6 +86,15 @@ struct LoadEvent {
 struct WarmupEvent {
     launch: u32,
     elapsed_ns: u64,
+    #[serde(default)]
+    generated: WarmupPass,
+}
+
+/// The part of a warm-up pass that has a column.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WarmupPass {
+    done_ns: Vec<u64>,
 }
 
 /// The part of a `resources` event that has columns.
@@ -152,6 +163,9 @@ impl<'a> Scan<'a> {
             "warmup" => {
                 let event: WarmupEvent = parse(line)?;
                 let launch = self.launch(event.launch);
+                if launch.warmup_ns.is_none() {
+                    launch.cold_ttft_ns = event.generated.done_ns.first().copied();
+                }
                 let sum = launch.warmup_ns.unwrap_or(0).checked_add(event.elapsed_ns);
                 launch.warmup_ns = Some(sum.ok_or("the warm-up lasts longer than can be")?);
             }

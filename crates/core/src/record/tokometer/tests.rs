@@ -59,6 +59,7 @@ fn a_launch_tells_its_series_what_it_loaded_and_used() {
     assert_eq!((c.native_quantize.as_deref(), c.threads, c.weights_bytes), (Some("Q4"), Some(2), Some(4_000_000)));
     // The header's bits per weight stay.
     assert_eq!((c.bits_per_weight, c.load_ms, c.warmup_ms), (Some(4.5), Some(2.0), Some(7.0)));
+    assert_eq!(c.cold_ttft_ms, Some(10.0));
     assert_eq!((c.peak_rss_bytes, c.peak_anon_bytes), (Some(1 << 20), None));
     assert_eq!((c.prompt_tokens, c.gen_tokens, c.depth), (Some(8), Some(3), Some(16)));
     assert_eq!((c.engine_version.as_deref(), c.warnings.join(" ")), (Some("1.2"), "high_load battery".to_owned()));
