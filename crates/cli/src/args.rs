@@ -138,6 +138,19 @@ Examples:
   tokometer doctor --python ~/mlc/bin/python
   tokometer doctor --json")]
     Doctor(Json),
+    /// Earlier measurements against later ones: a ratio and a word for each case
+    #[command(after_help = "\
+Examples:
+  tokometer compare results/monday results/tuesday
+  tokometer compare baseline.csv benchmark_output/all.csv --fail-above 3%
+  tokometer compare 1a2b3c4d 5e6f7a8b --metric decode,ttft --within 1%
+
+A and B are working folders, folders of raw logs, CSV files, raw logs, or runs, cases or uuids of the working folder
+(four characters do). The ratio is B over A. Faster, slower or the same within --within are said only where an
+interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
+Different machines, models, token counts or bits per weight are named and refused without --anyway.
+With --fail-above the exit code is 4 when a case is established to be slower by more than that.")]
+    Compare(Compare),
     /// Whether engines compute the same: greedy tokens and log-probabilities side by side
     #[command(after_help = "\
 Examples:
@@ -318,6 +331,30 @@ pub struct Collate {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Analyze {
     /// Print the whole analysis as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `compare`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Compare {
+    /// The first set: what is compared with
+    pub a: String,
+    /// The second set
+    pub b: String,
+    /// Figures to compare: decode, prefill, ttft, tpot; comma-separated [default: decode,prefill]
+    #[arg(long, value_delimiter = ',', value_name = "FIGURE")]
+    pub metric: Vec<String>,
+    /// Differences up to this share count as the same
+    #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = plan::until)]
+    pub within: f64,
+    /// Exit with 4 when a case is established to be slower by more than this share
+    #[arg(long, value_name = "SHARE", value_parser = plan::until)]
+    pub fail_above: Option<f64>,
+    /// Show ratios of what is not the same machine, model, workload or bit width, too
+    #[arg(long)]
+    pub anyway: bool,
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

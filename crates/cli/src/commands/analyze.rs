@@ -180,7 +180,7 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
             format!("{} {}", group.engine_label(), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
-            comparison.verdict().into(),
+            comparison.words(),
             comparison.against.clone(),
         ]);
     }

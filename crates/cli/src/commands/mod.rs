@@ -3,6 +3,7 @@
 mod all;
 mod analyze;
 mod collate;
+mod compare;
 mod doctor;
 mod plot;
 mod prepare;
@@ -26,6 +27,8 @@ use std::path::Path;
 pub const OK: u8 = 0;
 /// Some cases failed, or some logs are damaged; the rest is done.
 pub const SOME_FAILED: u8 = 3;
+/// A regression is established (`compare --fail-above`).
+pub const REGRESSION: u8 = 4;
 /// Stopped by a person, as shells report it.
 pub const INTERRUPTED: u8 = 130;
 
@@ -58,6 +61,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Show(options) => show::show(&session, options),
         Command::Rerun(options) => rerun::rerun(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
+        Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),
     }

@@ -2,14 +2,12 @@
 
 use crate::terminal::duration;
 use std::time::Duration;
-use tokometer_core::analyze::Estimate;
+use tokometer_core::analyze::rounds::{self, Decision, Figure, Goal};
 use tokometer_core::plan::Ends;
 use tokometer_core::run::{CaseRounds, Controller, Measured, Next, Rounds};
 
 /// Rounds after which a run without `--rounds` ends whatever happens.
 const MOST_ROUNDS: u32 = 10_000;
-/// Rounds without which no interval is believed.
-const FEWEST_ROUNDS: u32 = 3;
 
 /// Judges how narrow the intervals are.
 pub trait Precision {
@@ -114,43 +112,41 @@ fn rounds_within(budget: Duration, so_far: &Rounds, next: Duration) -> u32 {
     so_far.done.saturating_add(more).min(MOST_ROUNDS)
 }
 
-/// Asks that half the width of the 95% interval of every figure of every case is within a share of the figure.
-pub struct Widest(pub f64);
+/// Asks that half the width of the 95% interval of every figure of every case is within a share of the figure. When that
+/// may be looked at, so that stopping does not bias what was measured, is the business of [`rounds`].
+pub struct Narrow(pub f64);
 
-impl Precision for Widest {
+impl Precision for Narrow {
     fn judge(&mut self, so_far: &Rounds) -> Judgement {
-        // A case that never measured anything must not keep the others going.
-        let cases = so_far.cases.iter().filter(|case| !case.given_up && measured(case));
-        let widths: Option<Vec<f64>> = cases.flat_map(widths).collect();
-        let widest = widths.and_then(|widths| widths.into_iter().reduce(f64::max));
-        let Some(widest) = widest.filter(|_| so_far.done >= FEWEST_ROUNDS) else {
-            return Judgement { words: "no interval yet".into(), ..Judgement::default() };
+        let figures: Vec<Figure> = so_far.cases.iter().flat_map(|case| figures(case, so_far.done)).collect();
+        let rule = rounds::Rule { half_width: self.0, goal: Goal::Figures, max_rounds: None };
+        let (reached, expected, standing) = match rounds::decide(&figures, &rule) {
+            Decision::Stop { reached, standing } => (reached, None, standing),
+            Decision::Continue { expected_rounds, standing } => (false, expected_rounds, standing),
         };
-        // The width goes with the square root of the number of rounds.
-        let rounds = f64::from(so_far.done) * (widest / self.0).powi(2);
-        Judgement {
-            reached: widest <= self.0,
-            words: format!("widest interval ±{:.2}%", widest * 100.0),
-            rounds: Some(rounds.ceil().clamp(1.0, f64::from(MOST_ROUNDS)) as u32),
-        }
+        let words = match standing.widest {
+            Some(width) => format!("widest interval ±{:.2}%", width * 100.0),
+            None => "no interval yet".into(),
+        };
+        Judgement { reached, words, rounds: expected.map(|more| so_far.done.saturating_add(more)) }
     }
 }
 
-fn measured(case: &CaseRounds) -> bool {
-    case.visits.iter().any(|visit| !visit.repetitions.is_empty())
-}
-
-/// Relative half width of the interval of each figure of a case.
-fn widths(case: &CaseRounds) -> [Option<f64>; 3] {
-    let figures: [fn(&Measured) -> f64; 3] = [|m| m.tpot_ms, |m| m.ttft_ms, |m| m.e2e_ms];
-    figures.map(|figure| {
-        let mut launches = std::collections::BTreeMap::<u32, Vec<f64>>::new();
-        for visit in &case.visits {
-            launches.entry(visit.launch).or_default().extend(visit.repetitions.iter().map(figure));
-        }
-        let launches: Vec<Vec<f64>> = launches.into_values().collect();
-        Estimate::new(&launches, &case.hash)?.relative_half_width()
-    })
+/// The figures of a case, each with its mean in every round.
+fn figures(case: &CaseRounds, done: u32) -> Vec<Figure> {
+    let kinds: [(&str, fn(&Measured) -> f64); 3] =
+        [("TPOT", |m| m.tpot_ms), ("TTFT", |m| m.ttft_ms), ("E2E", |m| m.e2e_ms)];
+    let in_round = |round: u32, figure: fn(&Measured) -> f64| {
+        let visits = case.visits.iter().filter(|visit| visit.round == round);
+        let values: Vec<f64> = visits.flat_map(|visit| visit.repetitions.iter().map(figure)).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let figure = |(name, of): (&str, fn(&Measured) -> f64)| Figure {
+        case: case.title.clone(),
+        metric: name.to_owned(),
+        per_round: (1..=done).map(|round| in_round(round, of)).collect(),
+    };
+    kinds.into_iter().map(figure).collect()
 }
 
 #[cfg(test)]
@@ -205,11 +201,13 @@ mod tests {
     #[test]
     fn narrow_intervals_end_a_run_and_wide_ones_tell_how_many_rounds_it_takes() {
         let ends = Ends { until: Some(0.01), ..Ends::default() };
-        let mut rule = Rule::new(ends, Some(Box::new(Widest(0.01))));
-        assert_eq!(expected(rule.after_round(&rounds(&[1.0, 1.0]))), None);
+        let mut rule = Rule::new(ends, Some(Box::new(Narrow(0.01))));
+        assert_eq!(expected(rule.after_round(&rounds(&[1.0]))), None);
         assert!(expected(rule.after_round(&rounds(&[1.0, 1.1, 0.9, 1.05]))).unwrap() > 10);
         assert!(rule.status().unwrap().contains("widest interval ±"));
-        let Next::Stop { reason } = rule.after_round(&rounds(&[1.0; 3])) else { panic!("it goes on") };
+        // Narrow from the first round on: the second of the looks in a row, after 10 rounds, ends it.
+        assert_eq!(expected(rule.after_round(&rounds(&[1.0; 9]))), Some(10));
+        let Next::Stop { reason } = rule.after_round(&rounds(&[1.0; 10])) else { panic!("it goes on") };
         assert!(reason.contains("±0.00%"), "{reason}");
     }
 }

@@ -1,6 +1,6 @@
 //! `tokometer run`: step 2.
 
-use super::rule::{Precision, Rule, Widest};
+use super::rule::{Narrow, Precision, Rule};
 use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json};
 use crate::args::Run;
 use crate::interrupt;
@@ -68,7 +68,7 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
 fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[Job]) -> Result<Outcome> {
     let terminal = session.terminal;
     // The one place where the rule that judges `--until` is chosen.
-    let precision = settings.ends.until.map(|share| Box::new(Widest(share)) as Box<dyn Precision>);
+    let precision = settings.ends.until.map(|share| Box::new(Narrow(share)) as Box<dyn Precision>);
     let mut rule = Rule::new(settings.ends, precision);
     let threads = settings.cases.iter().filter_map(|case| case.settings.threads).max();
     let mut observer = Watch::new(threads.unwrap_or(settings.machine.logical_cpus), Root::default());

@@ -3,6 +3,7 @@
 //! Workers are looked for beside the program: `cargo xtask test` builds them first.
 
 mod bad_input;
+mod compare;
 mod dir;
 mod faults;
 mod llamacpp;

@@ -1,7 +1,8 @@
-//! Ratios between groups, and who is best where.
+//! Cases of one analysis against each other, and who is best where.
 
-use super::{Group, ratio_interval};
+use super::{DECODE, Group, Judge, Ratio, Verdict};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Decode speed of one group against another's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -12,77 +13,140 @@ pub struct Comparison {
     pub baseline: usize,
     /// What the baseline is, in words.
     pub against: String,
-    /// Ratio of mean decode speeds: above 1 is faster.
+    /// Ratio of decode speeds: above 1 is faster. Taken by round where both were measured in turn.
     pub ratio: f64,
-    /// Its 95% interval by bootstrap.
+    /// Its 95% interval.
     pub ci: Option<(f64, f64)>,
+    /// The interval that the verdict rests on: see [`Judge`].
+    pub interval: Option<(f64, f64)>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The rule, with the number of comparisons that are read together.
+    pub judge: Judge,
+    /// Rounds, or the smaller number of launches where there are no common rounds.
+    pub rounds: usize,
     /// The smaller number of launches of the two sides.
     pub launches: usize,
+    /// Whether the ratio was taken round by round.
+    pub paired: bool,
+    /// How many more rounds are enough to tell, where that cannot be told.
+    pub more_rounds: Option<u32>,
 }
 
 impl Comparison {
-    /// One or a few words. What launches differ by is only seen with two of them, so one launch establishes nothing.
-    pub fn verdict(&self) -> &'static str {
-        match self.ci {
-            None => "no interval",
-            Some(_) if self.launches < 2 => "cannot tell (one launch)",
-            Some((low, _)) if low > 1.0 => "faster",
-            Some((_, high)) if high < 1.0 => "slower",
-            Some(_) => "cannot tell",
-        }
+    /// The verdict in one or a few words.
+    pub fn words(&self) -> String {
+        self.judge.words(self.verdict)
     }
 }
 
-/// Whether two groups may be compared at all: same host, device, model, workload and unit.
-pub(super) fn comparable(a: &Group, b: &Group) -> bool {
-    let (a, b) = (&a.key, &b.key);
-    (&a.host, &a.device, &a.model, a.prompt_tokens, a.gen_tokens, a.depth, a.unit, a.threads)
-        == (&b.host, &b.device, &b.model, b.prompt_tokens, b.gen_tokens, b.depth, b.unit, b.threads)
+/// What must be equal before two groups may be compared at all: host, device, model, workload, unit and threads.
+fn place(group: &Group) -> impl Ord + '_ {
+    let key = &group.key;
+    let workload = (key.prompt_tokens, key.gen_tokens, key.depth);
+    (&key.host, &key.device, &key.model, workload, key.unit, key.threads)
+}
+
+/// Indices of groups that may be compared with each other, in the order of the first of each.
+fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
+    let mut sections: Vec<Vec<usize>> = Vec::new();
+    let mut known = BTreeMap::new();
+    for (i, group) in groups.iter().enumerate().filter(|(_, group)| group.decode.is_some()) {
+        let section = *known.entry(place(group)).or_insert_with(|| {
+            sections.push(Vec::new());
+            sections.len() - 1
+        });
+        sections[section].push(i);
+    }
+    sections
 }
 
 /// Each group against the baseline of its kind.
 ///
 /// With several engines the baseline of a label is the first engine (in the order of tables) that ran the same label;
-/// with one engine it is that engine's `float16`, or else its first quantization.
+/// with one engine it is that engine's `float16`, or else its first quantization. Comparisons of groups that may be
+/// compared with each other are read together.
 pub fn speedups(groups: &[Group]) -> Vec<Comparison> {
     let mut found = Vec::new();
-    for (i, group) in groups.iter().enumerate().filter(|(_, group)| group.decode.is_some()) {
-        let peers: Vec<usize> =
-            (0..groups.len()).filter(|j| groups[*j].decode.is_some() && comparable(group, &groups[*j])).collect();
-        let engines = peers.iter().any(|j| groups[*j].key.engine != group.key.engine);
-        let baseline = if engines {
-            peers.iter().copied().find(|j| groups[*j].key.quantize == group.key.quantize)
-        } else {
-            let own = |label: &str| peers.iter().copied().find(|j| groups[*j].key.quantize == label);
-            own("float16").or_else(|| peers.first().copied())
-        };
-        if let Some(comparison) = baseline.and_then(|j| compare(groups, i, j)) {
-            found.push(comparison);
-        }
+    for section in sections(groups) {
+        let pairs: Vec<(usize, usize)> = section.iter().map(|i| (*i, baseline(groups, &section, *i))).collect();
+        let together = pairs.iter().filter(|(i, base)| i != base).count();
+        found.extend(pairs.into_iter().filter_map(|(i, base)| compare_pair(groups, i, base, together)));
     }
+    found.sort_by_key(|comparison| comparison.group);
     found
 }
 
-fn compare(groups: &[Group], i: usize, j: usize) -> Option<Comparison> {
+fn baseline(groups: &[Group], section: &[usize], i: usize) -> usize {
+    let (engine, label) = (&groups[i].key.engine, &groups[i].key.quantize);
+    let labelled = |label: &str| section.iter().copied().find(|j| groups[*j].key.quantize == label);
+    if section.iter().any(|j| groups[*j].key.engine != *engine) {
+        return labelled(label).unwrap_or(i);
+    }
+    labelled("float16").unwrap_or(section[0])
+}
+
+/// Decode speed of group `i` against that of group `j`, read together with that many comparisons in all. `None` where one
+/// has no decode speed.
+pub fn compare_pair(groups: &[Group], i: usize, j: usize, comparisons: usize) -> Option<Comparison> {
     let (a, b) = (&groups[i], &groups[j]);
-    let ratio = a.decode.as_ref()?.mean / b.decode.as_ref()?.mean;
-    let samples = |group: &Group| group.by_launch(|repetition| repetition.decode_tok_s);
-    let ci = if i == j { None } else { ratio_interval(&samples(a), &samples(b), &format!("{i} {j}")) };
-    let against = format!("{} {}", b.engine_label(), b.short_quantize_label());
-    let launches = a.decode.as_ref()?.launches.min(b.decode.as_ref()?.launches);
-    Some(Comparison { group: i, baseline: j, against, ratio, ci, launches })
+    let judge = Judge::of(comparisons);
+    let ratio = Ratio::between(DECODE, a, b, &judge)?;
+    let itself = i == j;
+    Some(Comparison {
+        group: i,
+        baseline: j,
+        against: format!("{} {}", b.engine_label(), b.short_quantize_label()),
+        ratio: ratio.ratio,
+        ci: ratio.ci.filter(|_| !itself),
+        interval: ratio.interval.filter(|_| !itself),
+        verdict: if itself { Verdict::NoInterval } else { ratio.verdict },
+        judge,
+        rounds: ratio.rounds,
+        launches: ratio.launches,
+        paired: ratio.paired,
+        more_rounds: ratio.more_rounds.filter(|_| !itself),
+    })
 }
 
 /// For each host, device, model and workload: the group with the highest decode speed.
 pub fn best_per_host(groups: &[Group]) -> Vec<usize> {
-    let mut best: Vec<usize> = Vec::new();
-    let speed = |i: usize| groups[i].decode.as_ref().map(|decode| decode.mean);
-    for i in (0..groups.len()).filter(|i| speed(*i).is_some()) {
-        match best.iter_mut().find(|j| comparable(&groups[i], &groups[**j])) {
-            Some(j) if speed(i) > speed(*j) => *j = i,
-            Some(_) => (),
-            None => best.push(i),
+    let speed = |i: usize| groups[i].decode.as_ref().map_or(0.0, |decode| decode.mean);
+    let first_best = |best: usize, i: usize| if speed(i) > speed(best) { i } else { best };
+    sections(groups).into_iter().filter_map(|section| section.into_iter().reduce(first_best)).collect()
+}
+
+/// A group against every other one that it may be compared with, all read together.
+pub fn against_rivals(groups: &[Group], i: usize) -> Vec<Comparison> {
+    let own = place(&groups[i]);
+    let rival = |j: &usize| *j != i && groups[*j].decode.is_some() && place(&groups[*j]) == own;
+    let rivals: Vec<usize> = (0..groups.len()).filter(rival).collect();
+    rivals.iter().filter_map(|j| compare_pair(groups, i, *j, rivals.len())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups;
+    use super::super::testing::case;
+    use super::*;
+
+    #[test]
+    fn comparisons_that_are_read_together_share_the_level() {
+        let calm = [1.0, 1.001, 0.999, 1.0, 1.001, 0.999];
+        let mut all = case("float16", "run", &calm.map(|ms| ms * 2.0));
+        for name in ["a", "b", "c"] {
+            all.extend(case(name, "run", &calm));
         }
+        let groups = groups(&all);
+        let found = speedups(&groups);
+        assert_eq!(found.len(), 4);
+        let (base, others): (Vec<_>, Vec<_>) = found.iter().partition(|c| c.group == c.baseline);
+        assert_eq!((base.len(), base[0].ratio, base[0].ci), (1, 1.0, None));
+        for other in others {
+            assert_eq!((other.judge.comparisons, other.words().as_str(), other.paired), (3, "faster", true));
+            assert!((other.ratio - 2.0).abs() < 1e-9 && other.against == "mock float16", "{other:?}");
+        }
+        let best = best_per_host(&groups)[0];
+        assert_eq!(against_rivals(&groups, best).len(), 3);
     }
-    best
 }

@@ -1,6 +1,6 @@
 //! One figure of a group: its samples and what they say.
 
-use super::bootstrap::hierarchical_interval;
+use super::bootstrap::mean_interval;
 use serde::Serialize;
 
 /// A figure with its spread. Samples are one value per repetition, in the order of measurement.
@@ -10,7 +10,7 @@ pub struct Estimate {
     pub n: usize,
     /// Number of launches that they come from.
     pub launches: usize,
-    /// Arithmetic mean.
+    /// The mean: of times and sizes the arithmetic one; of speeds all work over all time, which is the harmonic one.
     pub mean: f64,
     /// Median.
     pub median: f64,
@@ -30,7 +30,7 @@ pub struct Estimate {
     pub p99: f64,
     /// Largest.
     pub max: f64,
-    /// 95% confidence interval of the mean by bootstrap over launches and repetitions; `None` for a single sample.
+    /// 95% confidence interval of the mean; `None` for a single sample. See [`mean_interval`].
     pub ci: Option<(f64, f64)>,
     /// The samples.
     pub samples: Vec<f64>,
@@ -40,14 +40,15 @@ impl Estimate {
     /// From samples grouped by launch. `None` if there is no sample, or one that is no number.
     pub fn new(by_launch: &[Vec<f64>], seed_name: &str) -> Option<Estimate> {
         let samples: Vec<f64> = by_launch.iter().flatten().copied().collect();
-        if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
+        if samples.iter().any(|sample| !sample.is_finite()) {
             return None;
         }
+        let (mean, ci) = mean_interval(by_launch, seed_name)?;
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         let n = samples.len();
-        let mean = samples.iter().sum::<f64>() / n as f64;
-        let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+        let middle = samples.iter().sum::<f64>() / n as f64;
+        let squares: f64 = samples.iter().map(|sample| (sample - middle).powi(2)).sum();
         Some(Estimate {
             n,
             launches: by_launch.iter().filter(|launch| !launch.is_empty()).count(),
@@ -61,9 +62,25 @@ impl Estimate {
             p95: quantile(&sorted, 0.95),
             p99: quantile(&sorted, 0.99),
             max: sorted[n - 1],
-            ci: hierarchical_interval(by_launch, seed_name),
+            ci,
             samples,
         })
+    }
+
+    /// From speeds grouped by launch. Their mean is work over time: 1 / the mean of the times that equal work takes, so
+    /// that decode tokens/s = 1 / TPOT holds for means as it does for samples.
+    pub fn of_speed(by_launch: &[Vec<f64>], seed_name: &str) -> Option<Estimate> {
+        let mut estimate = Estimate::new(by_launch, seed_name)?;
+        if estimate.min > 0.0 {
+            // Times relative to the first: equal speeds have exactly their speed as the mean.
+            let first = estimate.samples[0];
+            let times: Vec<Vec<f64>> =
+                by_launch.iter().map(|launch| launch.iter().map(|speed| first / speed).collect()).collect();
+            let (mean, ci) = mean_interval(&times, seed_name)?;
+            estimate.mean = first / mean;
+            estimate.ci = ci.map(|(low, high)| (first / high, first / low));
+        }
+        Some(estimate)
     }
 
     /// Half the width of the interval relative to the mean, where there is one.
@@ -88,9 +105,20 @@ mod tests {
     #[test]
     fn known_figures() {
         let estimate = Estimate::new(&[vec![2.0, 4.0], vec![4.0, 4.0, 5.0, 5.0, 7.0, 9.0]], "x").unwrap();
-        assert_eq!((estimate.n, estimate.launches, estimate.mean, estimate.median), (8, 2, 5.0, 4.5));
+        assert_eq!((estimate.n, estimate.launches, estimate.median), (8, 2, 4.5));
+        assert!((estimate.mean - 5.0).abs() < 1e-12);
         assert!((estimate.std_dev.unwrap() - 2.138_089_935_299_395).abs() < 1e-12);
         assert_eq!((estimate.min, estimate.max, estimate.p25, estimate.p75), (2.0, 9.0, 4.0, 5.5));
+    }
+
+    #[test]
+    fn a_mean_of_speeds_is_work_over_time() {
+        // As many tokens at 10 tokens/s as at 30 take 4/3 of the time that both take at 20.
+        let speed = Estimate::of_speed(&[vec![10.0], vec![30.0]], "x").unwrap();
+        assert!((speed.mean - 15.0).abs() < 1e-12, "{speed:?}");
+        let (low, high) = speed.ci.unwrap();
+        assert!(low > 0.0 && low < 15.0 && high > 15.0);
+        assert_eq!(Estimate::of_speed(&[vec![500.0; 3], vec![500.0; 3]], "x").unwrap().mean, 500.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sentences that the data support, computed and never written by hand.
 
-use super::compare::comparable;
-use super::{Comparison, Group, best_per_host};
+use super::drift::Kind;
+use super::{Comparison, Group, Verdict, against_rivals, best_per_host};
 use serde::Serialize;
 
 /// One finding.
@@ -18,19 +18,20 @@ pub fn findings(groups: &[Group], speedups: &[Comparison]) -> Vec<Finding> {
     let mut all = Vec::new();
     all.extend(best_per_host(groups).into_iter().filter_map(|i| fastest(groups, i)));
     all.extend(speedups.iter().filter(|c| c.group != c.baseline).map(|c| ratio(groups, c)));
+    all.extend(groups.iter().flat_map(changed));
+    all.extend(groups.iter().filter_map(grows));
     all.extend(groups.iter().filter(|group| !group.failures.is_empty()).map(failed));
     all
+}
+
+fn name(group: &Group) -> String {
+    format!("{} {} on {}", group.engine_label(), group.quantize_label(), group.key.host)
 }
 
 fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
     let group = &groups[i];
     let decode = group.decode.as_ref()?;
-    let (low, _) = decode.ci.unwrap_or((f64::NEG_INFINITY, 0.0));
-    // Established only when no comparable group's interval reaches into its own.
-    let rivals = groups.iter().enumerate().filter(|(j, other)| *j != i && comparable(group, other));
-    let highest = rivals
-        .filter_map(|(_, other)| other.decode.as_ref().map(|d| d.ci.map_or(f64::INFINITY, |ci| ci.1)))
-        .fold(f64::NEG_INFINITY, f64::max);
+    let rivals = against_rivals(groups, i);
     let interval = decode.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
     let text = format!(
         "Fastest decode on {} ({}), {}: {} {} with {:.2} tokens/s{interval}.",
@@ -41,16 +42,18 @@ fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
         group.quantize_label(),
         decode.mean,
     );
-    Some(Finding { text, established: highest < low && decode.launches > 1 })
+    let established = decode.launches > 1 && rivals.iter().all(|rival| rival.verdict == Verdict::Faster);
+    Some(Finding { text, established })
 }
 
 fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
     let group = &groups[comparison.group];
     let bits = |g: &Group| g.key.bits_per_weight.map(|b| format!(" at {b:.2} bits per weight")).unwrap_or_default();
-    let interval =
-        comparison.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
+    let level = comparison.judge.level_text();
+    let interval = comparison.interval.map(|(low, high)| format!(" ({level} interval {low:.3} to {high:.3})"));
+    let apart = if comparison.paired { "" } else { ", measured in different runs" };
     let text = format!(
-        "On {}, {} {}{} decodes {:.2} times as fast as {}{}{interval}.",
+        "On {}, {} {}{} decodes {:.3} times as fast as {}{}{}{apart}: {}.",
         group.key.host,
         group.engine_label(),
         group.quantize_label(),
@@ -58,9 +61,40 @@ fn ratio(groups: &[Group], comparison: &Comparison) -> Finding {
         comparison.ratio,
         comparison.against,
         bits(&groups[comparison.baseline]),
+        interval.unwrap_or_default(),
+        comparison.words(),
     );
-    let established = matches!(comparison.verdict(), "faster" | "slower");
-    Finding { text, established }
+    Finding { text, established: comparison.verdict.established() }
+}
+
+/// Changes during the run.
+fn changed(group: &Group) -> Vec<Finding> {
+    let one = |change: &super::Change| {
+        let by = format!("{:.1}%", change.share.abs() * 100.0);
+        let slower = if change.share > 0.0 { "slower" } else { "faster" };
+        let how = match (change.kind, change.after) {
+            (Kind::LevelShift, Some(after)) => format!("became {by} {slower} at once after launch {after} of the run"),
+            (Kind::DriftWithinLaunch, _) => {
+                format!("became {by} {slower} from the first to the last repetition of a launch")
+            }
+            _ => format!("became {by} {slower} from the first to the last launch of the run"),
+        };
+        Finding { text: format!("Decode of {} {how}.", name(group)), established: true }
+    };
+    group.changes.iter().map(one).collect()
+}
+
+fn grows(group: &Group) -> Option<Finding> {
+    let growth = group.growth.as_ref().filter(|growth| growth.established)?;
+    let text = format!(
+        "A decode step of {} takes {:.2} µs more with each token of context (99% interval {:.2} to {:.2}): {:+.1}% from the first step to the last.",
+        name(group),
+        growth.ms_per_token * 1e3,
+        growth.ci.0 * 1e3,
+        growth.ci.1 * 1e3,
+        growth.share * 100.0,
+    );
+    Some(Finding { text, established: true })
 }
 
 fn failed(group: &Group) -> Finding {
@@ -73,4 +107,33 @@ fn failed(group: &Group) -> Finding {
         group.failures[0],
     );
     Finding { text, established: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::analyze;
+    use super::super::testing::{case, one};
+
+    #[test]
+    fn a_drift_of_one_case_is_told_and_warned_of() {
+        let drifting: Vec<f64> =
+            (0..10).map(|i| 10.0 * (1.0 + 0.01 * f64::from(i)) + 0.001 * f64::from(i % 3)).collect();
+        let mut all = case("a", "run", &drifting);
+        all.extend(case("b", "run", &[10.0; 10]));
+        let analysis = analyze(&all);
+        let a = &analysis.groups[0];
+        assert_eq!((a.warnings.as_slice(), analysis.groups[1].warnings.len()), (&["drift_over_run".to_owned()][..], 0));
+        let told =
+            analysis.findings.iter().filter(|finding| finding.text.contains("from the first to the last launch"));
+        assert_eq!(told.count(), 1, "{:?}", analysis.findings);
+    }
+
+    #[test]
+    fn growth_with_the_context_is_told() {
+        let ms: Vec<f64> = (0..40).map(|i| 10.0 + 0.02 * f64::from(i)).collect();
+        let all: Vec<_> = (1..=4).map(|launch| one("a", "run", launch, 1, &ms)).collect();
+        let analysis = analyze(&all);
+        let told = analysis.findings.iter().find(|finding| finding.text.contains("token of context")).unwrap();
+        assert!(told.established && told.text.contains("20.00 µs") && told.text.contains("+7.5%"), "{}", told.text);
+    }
 }

@@ -1,9 +1,10 @@
 //! Series -> groups: all repetitions of one case on one host, with the figures of each repetition.
 
+use super::drift::{Change, Growth, changes, growth};
 use super::repetition::{cold_steps, figures};
-use super::{Estimate, Repetition, Surroundings};
+use super::{Estimate, Repetition, StepTimes, Surroundings};
 use crate::engine::ENGINES;
-use crate::record::{Context, Phase, SampleUnit, Series, Status};
+use crate::record::{Context, Phase, SampleUnit, Series, Status, Step};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -83,6 +84,15 @@ pub struct Group {
     pub load: Option<Estimate>,
     /// Warm-up time per launch, ms.
     pub warmup: Option<Estimate>,
+    /// What the first token of a cold engine costs more than a warm one's, per launch, ms: TTFT of the first warm-up pass
+    /// minus the mean TTFT of the launch.
+    pub first_token_penalty: Option<Estimate>,
+    /// Latencies of single decode steps: percentiles.
+    pub steps: Option<StepTimes>,
+    /// How the time per token changed during the run.
+    pub changes: Vec<Change>,
+    /// How it grows with the context.
+    pub growth: Option<Growth>,
     /// Highest resident memory over all launches, bytes.
     pub peak_rss_bytes: Option<u64>,
     /// Highest anonymous memory over all launches, bytes.
@@ -147,7 +157,7 @@ impl Group {
         parts.join(", ")
     }
 
-    /// A figure's samples grouped by launch, for resampling.
+    /// A figure's samples grouped by launch.
     pub fn by_launch(&self, figure: impl Fn(&Repetition) -> Option<f64>) -> Vec<Vec<f64>> {
         by_launch(&self.repetitions, figure)
     }
@@ -161,6 +171,21 @@ fn by_launch(repetitions: &[Repetition], figure: impl Fn(&Repetition) -> Option<
         }
     }
     launches.into_values().collect()
+}
+
+/// What is resampled: samples by launch, or by round where one launch stayed for all of them.
+fn by_unit(repetitions: &[Repetition], figure: impl Fn(&Repetition) -> Option<f64>) -> Vec<Vec<f64>> {
+    let one = repetitions.windows(2).all(|pair| pair[0].launch == pair[1].launch);
+    if !one {
+        return by_launch(repetitions, figure);
+    }
+    let mut rounds: BTreeMap<(Option<&str>, Option<u32>), Vec<f64>> = BTreeMap::new();
+    for repetition in repetitions {
+        if let Some(value) = figure(repetition) {
+            rounds.entry((repetition.run.as_deref(), repetition.round)).or_default().push(value);
+        }
+    }
+    rounds.into_values().collect()
 }
 
 /// Groups series and computes each group's figures. Order: host, device, model, workload, engine, quantization.
@@ -255,6 +280,7 @@ fn sort_text(key: &GroupKey) -> String {
 fn build(key: GroupKey, members: &[&Series]) -> Group {
     let mut launches: Vec<(Option<&str>, Option<u32>)> = Vec::new();
     let mut repetitions = Vec::new();
+    let mut passes: Vec<(usize, Vec<f64>)> = Vec::new();
     for series in members.iter().filter(|series| !series.steps.is_empty()) {
         let id = (series.context.uuid.as_deref(), series.context.launch);
         let launch = launches.iter().position(|known| *known == id).unwrap_or_else(|| {
@@ -262,10 +288,14 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
             launches.len() - 1
         });
         repetitions.extend(figures(series, launch));
+        passes.push((launch, steps_of(series).filter_map(|step| step.total_ms).collect()));
     }
     let name = sort_text(&key);
-    let estimate = |what: &str, figure: fn(&Repetition) -> Option<f64>| {
-        Estimate::new(&by_launch(&repetitions, figure), &format!("{name}\0{what}"))
+    let estimate = |what: &str, speed: bool, figure: fn(&Repetition) -> Option<f64>| {
+        let (samples, seed_name) = (by_unit(&repetitions, figure), format!("{name}\0{what}"));
+        let made = if speed { Estimate::of_speed(&samples, &seed_name) } else { Estimate::new(&samples, &seed_name) };
+        // One launch that stayed for all rounds is still one launch.
+        made.map(|made| Estimate { launches: made.launches.min(launches.len()), ..made })
     };
     let per_launch = |what: &str, figure: fn(&Context) -> Option<f64>| {
         let values: BTreeMap<_, _> = members
@@ -275,21 +305,22 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
         Estimate::new(&values.into_values().map(|v| vec![v]).collect::<Vec<_>>(), &format!("{name}\0{what}"))
     };
     let highest = |figure: fn(&Context) -> Option<u64>| members.iter().filter_map(|s| figure(&s.context)).max();
-    let decode_steps = || {
-        let decode = |s: &&crate::record::Step| s.phase == Phase::Decode && s.unit == SampleUnit::Step;
-        members.iter().flat_map(move |series| series.steps.iter().filter(decode).skip(cold_steps(series)))
-    };
+    let decode_steps = || members.iter().flat_map(|series| steps_of(series));
+    let changes = changes(&repetitions);
     Group {
-        decode: estimate("decode", |r| r.decode_tok_s),
-        tpot: estimate("tpot", |r| r.tpot_ms),
-        ttft: estimate("ttft", |r| r.ttft_ms),
-        prefill: estimate("prefill", |r| r.prefill_tok_s),
-        e2e: estimate("e2e", |r| r.e2e_ms),
-        memory: estimate("memory", |r| r.memory_gb_s),
-        param: estimate("param", |r| r.param_gb_s),
-        mixed: estimate("mixed", |r| r.mixed_tok_s),
+        decode: estimate("decode", true, |r| r.decode_tok_s),
+        tpot: estimate("tpot", false, |r| r.tpot_ms),
+        ttft: estimate("ttft", false, |r| r.ttft_ms),
+        prefill: estimate("prefill", true, |r| r.prefill_tok_s),
+        e2e: estimate("e2e", false, |r| r.e2e_ms),
+        memory: estimate("memory", true, |r| r.memory_gb_s),
+        param: estimate("param", true, |r| r.param_gb_s),
+        mixed: estimate("mixed", true, |r| r.mixed_tok_s),
         load: per_launch("load", |c| c.load_ms),
         warmup: per_launch("warmup", |c| c.warmup_ms),
+        first_token_penalty: Estimate::new(&penalties(members), &format!("{name}\0first token")),
+        steps: StepTimes::new(&passes),
+        growth: growth(&repetitions, key.gen_tokens.map_or(0, |n| n.saturating_sub(1) as usize)),
         peak_rss_bytes: highest(|c| c.peak_rss_bytes),
         peak_anon_bytes: highest(|c| c.peak_anon_bytes),
         peak_device_bytes: highest(|c| c.peak_device_bytes),
@@ -304,11 +335,33 @@ fn build(key: GroupKey, members: &[&Series]) -> Group {
             .filter(|s| s.context.status == Status::Failed)
             .filter_map(|s| s.context.reason.clone())
             .collect(),
-        warnings: distinct(members.iter().flat_map(|s| s.context.warnings.clone())),
+        warnings: distinct(
+            members.iter().flat_map(|s| s.context.warnings.clone()).chain(changes.iter().map(|c| c.kind.code().into())),
+        ),
+        changes,
         interrupted: members.iter().any(|s| s.context.status == Status::Interrupted),
         repetitions,
         key,
     }
+}
+
+/// The decode steps of a series that are in the figures.
+fn steps_of(series: &Series) -> impl Iterator<Item = &Step> {
+    let decode = |step: &&Step| step.phase == Phase::Decode && step.unit == SampleUnit::Step;
+    series.steps.iter().filter(decode).skip(cold_steps(series))
+}
+
+/// For each launch that knows both: TTFT of its first warm-up pass minus the mean TTFT of its repetitions, ms.
+fn penalties(members: &[&Series]) -> Vec<Vec<f64>> {
+    let mut launches: BTreeMap<(Option<&str>, Option<u32>), (f64, Vec<f64>)> = BTreeMap::new();
+    for series in members {
+        let first = series.steps.iter().find(|step| step.phase == Phase::Prefill).and_then(|step| step.total_ms);
+        if let (Some(cold), Some(first)) = (series.context.cold_ttft_ms, first) {
+            let launch = (series.context.uuid.as_deref(), series.context.launch);
+            launches.entry(launch).or_insert_with(|| (cold, Vec::new())).1.push(first);
+        }
+    }
+    launches.into_values().map(|(cold, warm)| vec![cold - warm.iter().sum::<f64>() / warm.len() as f64]).collect()
 }
 
 fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
@@ -345,7 +398,6 @@ fn adopt_failures(groups: &mut Vec<Group>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Step;
     use crate::record::testing::LLAMA_BENCH;
     use std::path::Path;
 
@@ -417,6 +469,26 @@ mod tests {
         let mut other = series("a", 1, &[20.0]);
         other.context.case = Some("0123".into());
         assert_eq!(groups(&[series("a", 1, &[10.0]), other]).len(), 2);
+    }
+
+    #[test]
+    fn the_first_token_of_a_cold_engine_costs_more() {
+        let mut cold = series("a", 1, &[10.0]);
+        cold.context.cold_ttft_ms = Some(80.0);
+        let groups = groups(&[cold, series("a", 2, &[10.0])]);
+        assert_eq!(groups[0].first_token_penalty.as_ref().map(|penalty| (penalty.n, penalty.mean)), Some((1, 30.0)));
+    }
+
+    #[test]
+    fn one_launch_over_many_rounds_has_an_interval_by_rounds() {
+        let rounds = (1..=4).map(|round| {
+            let mut one = series("a", 1, &[10.0 + f64::from(round)]);
+            one.context.round = Some(round);
+            one
+        });
+        let groups = groups(&rounds.collect::<Vec<_>>());
+        let decode = groups[0].decode.as_ref().unwrap();
+        assert!(decode.launches == 1 && decode.n == 4 && decode.ci.is_some(), "{decode:?}");
     }
 
     #[test]

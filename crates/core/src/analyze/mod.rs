@@ -2,27 +2,45 @@
 //!
 //! A [`Group`] is one case on one host; nothing is ever averaged across hosts, phases, units, token counts or bit
 //! widths. This module computes; what a person sees is made by `plot`, `report` and the `tokometer` binary.
+//!
+//! `bootstrap` makes intervals, `ratio` compares two cases, `verdict` says in a word what came of it, `rounds` predicts how
+//! many rounds are enough and when to stop, `drift` looks for changes within a run.
 
 mod bootstrap;
 mod compare;
+mod drift;
 mod estimate;
 mod findings;
 mod group;
+mod metric;
+mod ratio;
 mod repetition;
 mod roofline;
+pub mod rounds;
+mod steps;
+mod student;
 mod surroundings;
+#[cfg(test)]
+mod testing;
 mod validity;
+mod verdict;
+pub mod versus;
 
 pub use crate::random::Random;
-pub use bootstrap::{RESAMPLES, hierarchical_interval, ratio_interval};
-pub use compare::{Comparison, best_per_host, speedups};
+pub use bootstrap::{RESAMPLES, mean_interval};
+pub use compare::{Comparison, against_rivals, best_per_host, compare_pair, speedups};
+pub use drift::{Change, EXPLAINED, Growth, Kind, changes, growth};
 pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
 pub use group::{Group, GroupKey, groups};
+pub use metric::{DECODE, METRICS, Metric, PREFILL};
+pub use ratio::Ratio;
 pub use repetition::Repetition;
 pub use roofline::{Roofline, flop_per_token, roofline};
+pub use steps::{Percentile, StepTimes, effective_size};
 pub use surroundings::Surroundings;
 pub use validity::{Grade, Validity, validity, validity_lines, warning_meaning};
+pub use verdict::{ASSUMED_SPREAD, FEW_ROUNDS, Judge, LEVEL, Verdict, WITHIN};
 
 use crate::record::Series;
 use serde::Serialize;

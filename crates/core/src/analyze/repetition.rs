@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct Repetition {
     /// Which launch of the group, from 0.
     pub launch: usize,
+    /// Name of the run that it belongs to, where the runner had runs.
+    pub run: Option<String>,
     /// Round, where the runner had rounds.
     pub round: Option<u32>,
     /// Decode speed, tokens/s: tokens of the steps / their total time.
@@ -26,13 +28,20 @@ pub struct Repetition {
     pub param_gb_s: Option<f64>,
     /// Speed of a repetition that mixes prefill and decode, tokens/s.
     pub mixed_tok_s: Option<f64>,
+    /// Growth of the time of a decode step with each token of context, ms: the slope of a least-squares line over the
+    /// repetition's steps.
+    pub growth_ms: Option<f64>,
 }
+
+/// Steps that a repetition must have to tell growth from noise.
+const STEPS_FOR_GROWTH: usize = 16;
 
 /// The figures of one series; a tool that reports whole repetitions yields one entry per row.
 pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
-    let round = series.context.round;
+    let place =
+        Repetition { launch, run: series.context.run.clone(), round: series.context.round, ..Repetition::default() };
     if series.steps.iter().any(|step| step.unit == SampleUnit::Repetition) {
-        return series.steps.iter().map(|step| whole(step, launch, round)).collect();
+        return series.steps.iter().map(|step| whole(step, &place)).collect();
     }
     let decode: Vec<_> = series.steps.iter().filter(|step| step.phase == Phase::Decode).collect();
     let prefill = series.steps.iter().find(|step| step.phase == Phase::Prefill);
@@ -48,8 +57,6 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
     };
     let ttft = prefill.and_then(|step| step.total_ms);
     vec![Repetition {
-        launch,
-        round,
         decode_tok_s: total.map(|ms| n * 1000.0 / ms),
         tpot_ms: total.map(|ms| ms / n),
         ttft_ms: ttft,
@@ -57,8 +64,23 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
         e2e_ms: ttft.map(|first| first + total.unwrap_or(0.0)),
         memory_gb_s: rate(|step| step.memory_gb_s),
         param_gb_s: rate(|step| step.param_gb_s),
-        mixed_tok_s: None,
+        growth_ms: slope(decode),
+        ..place
     }]
+}
+
+/// Slope of the times of steps over their position in the context, ms per token.
+fn slope(steps: &[&Step]) -> Option<f64> {
+    if steps.len() < STEPS_FOR_GROWTH {
+        return None;
+    }
+    let place = |(i, step): (usize, &&Step)| Some((step.position.map_or(i as f64, f64::from), step.total_ms?));
+    let points: Vec<(f64, f64)> = steps.iter().enumerate().map(place).collect::<Option<_>>()?;
+    let n = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / n, y + point.1 / n));
+    let squares: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    let products: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    (squares > 0.0).then(|| products / squares)
 }
 
 /// Decode steps at the beginning of a series that are not in the figures: where a log has no prefill row, the end of its
@@ -69,9 +91,9 @@ pub(super) fn cold_steps(series: &Series) -> usize {
     usize::from(others.is_empty() && decode.len() > 1)
 }
 
-fn whole(step: &Step, launch: usize, round: Option<u32>) -> Repetition {
+fn whole(step: &Step, place: &Repetition) -> Repetition {
     let speed = step.tokens_per_sec.or_else(|| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?));
-    let mut repetition = Repetition { launch, round, ..Repetition::default() };
+    let mut repetition = place.clone();
     match step.phase {
         Phase::Decode => {
             repetition.decode_tok_s = speed;
@@ -81,4 +103,19 @@ fn whole(step: &Step, launch: usize, round: Option<u32>) -> Repetition {
         Phase::Mixed => repetition.mixed_tok_s = speed,
     }
     repetition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::one;
+    use super::*;
+
+    #[test]
+    fn growth_is_the_slope_over_the_position() {
+        let ms: Vec<f64> = (0..20).map(|i| 10.0 + 0.25 * f64::from(i)).collect();
+        let repetition = figures(&one("a", "run", 1, 1, &ms), 0).remove(0);
+        assert!((repetition.growth_ms.unwrap() - 0.25).abs() < 1e-12, "{repetition:?}");
+        assert_eq!(repetition.run.as_deref(), Some("run"));
+        assert_eq!(figures(&one("a", "run", 1, 1, &ms[..8]), 0)[0].growth_ms, None);
+    }
 }

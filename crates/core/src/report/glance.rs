@@ -2,7 +2,7 @@
 
 use super::number::{count, estimate, in_words, interval, number};
 use super::section::{full_case, place, places, schedule, sections, workload};
-use crate::analyze::{Analysis, Estimate, Group, ratio_interval};
+use crate::analyze::{Analysis, Comparison, Estimate, Group, Verdict, against_rivals};
 use serde_json::{Value, json};
 
 /// Launches below which an interval says little about what changes from launch to launch.
@@ -20,21 +20,15 @@ pub fn answers(analysis: &Analysis) -> (String, Vec<Value>) {
     (common, answers.collect())
 }
 
-/// A rival of the fastest case: which group, its ratio to it, and the ratio's interval.
-struct Rival {
-    group: usize,
-    ratio: f64,
-    ci: Option<(f64, f64)>,
-}
-
 fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Value> {
     let mut order: Vec<(usize, &Estimate)> =
         section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
     order.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
     let (best, speed) = *order.first()?;
-    let rivals: Vec<Rival> =
-        order[1..].iter().map(|(i, other)| rival(groups, best, *i, speed.mean / other.mean)).collect();
-    let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.ci.is_some_and(|(low, _)| low > 1.0)));
+    let all = against_rivals(groups, best);
+    let rivals: Vec<&Comparison> =
+        order[1..].iter().filter_map(|(i, _)| all.iter().find(|rival| rival.baseline == *i)).collect();
+    let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.verdict == Verdict::Faster));
     Some(json!({
         "place": place(&groups[best].key),
         "short_place": short_place,
@@ -48,32 +42,26 @@ fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Valu
     }))
 }
 
-fn rival(groups: &[Group], best: usize, i: usize, ratio: f64) -> Rival {
-    let samples = |group: usize| groups[group].by_launch(|repetition| repetition.decode_tok_s);
-    // What launches differ by is only seen with two of them.
-    let launches = |i: usize| groups[i].decode.as_ref().is_some_and(|decode| decode.launches > 1);
-    let interval = || ratio_interval(&samples(best), &samples(i), &format!("glance {best} {i}"));
-    Rival { group: i, ratio, ci: if launches(best) && launches(i) { interval() } else { None } }
-}
-
-fn verdict(groups: &[Group], section: &[usize], rivals: &[Rival]) -> String {
+fn verdict(groups: &[Group], section: &[usize], rivals: &[&Comparison]) -> String {
     let Some(next) = rivals.first() else {
         return "The only case measured here.".to_owned();
     };
-    let name = full_case(groups, section, next.group);
+    let name = full_case(groups, section, next.baseline);
     let ratio = number(next.ratio);
-    let Some(ci) = next.ci else {
+    let Some(ci) = next.ci.filter(|_| next.launches > 1) else {
         return format!(
             "{ratio} times as fast as the next, {name}; with a single launch or repetition nothing says how sure that is."
         );
     };
     let interval = interval(next.ratio, ci);
-    if ci.0 <= 1.0 {
-        return format!("Not clearly faster than the next, {name}: ratio {ratio} (95% interval {interval}).");
+    if next.verdict != Verdict::Faster {
+        let words = next.words();
+        return format!("Not clearly faster than the next, {name}: ratio {ratio} (95% interval {interval}): {words}.");
     }
-    let doubt = rivals.iter().find(|rival| rival.ci.is_none_or(|(low, _)| low <= 1.0));
-    let doubt =
-        doubt.map(|r| format!(" Not established against {}.", full_case(groups, section, r.group))).unwrap_or_default();
+    let doubt = rivals.iter().find(|rival| rival.verdict != Verdict::Faster);
+    let doubt = doubt
+        .map(|r| format!(" Not established against {}.", full_case(groups, section, r.baseline)))
+        .unwrap_or_default();
     format!("{ratio} times as fast as the next, {name} (95% interval {interval}).{doubt}")
 }
 

@@ -1,0 +1,206 @@
+//! `tokometer compare`: two sets of measurements, a ratio and a word for each case.
+
+use super::{OK, REGRESSION, Session, print_json};
+use crate::args::Compare;
+use crate::terminal::{Align, Style, Table};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use tokometer_core::analyze::versus::{Pair, Versus, pairs, versus};
+use tokometer_core::analyze::{self, Group, Judge, METRICS, Metric, Verdict};
+use tokometer_core::collate;
+use tokometer_core::record::{Series, read_log};
+
+/// The command.
+pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
+    let (a, b) = (set(session, &options.a)?, set(session, &options.b)?);
+    let metrics = metrics(&options.metric)?;
+    let judge = Judge { within: options.within, ..Judge::default() };
+    let limit = options.fail_above;
+    let pairs = pairs(&a, &b);
+    if pairs.is_empty() {
+        bail!("{} and {} have no engine and quantization in common; nothing can be compared", options.a, options.b);
+    }
+    let found = versus(&a, &b, &pairs, &metrics, &judge);
+    let judge = Judge { comparisons: found.len(), ..judge };
+    let regressions = regressions(&found, &judge, limit);
+    let obstacles: Vec<String> = pairs
+        .iter()
+        .flat_map(|pair| pair.obstacles.iter().map(|text| format!("{}: {text}", name(&a[pair.a]))))
+        .collect();
+    if !obstacles.is_empty() && !options.anyway {
+        bail!(
+            "these do not compare the same thing, `--anyway` shows the ratios all the same:\n  {}",
+            obstacles.join("\n  ")
+        );
+    }
+    if options.json {
+        let groups = |set: &[Group]| set.iter().map(|g| json!({"key": g.key, "uuids": g.uuids})).collect::<Vec<_>>();
+        let value = json!({
+            "a": groups(&a), "b": groups(&b), "pairs": pairs, "ratios": found, "judge": judge, "fail_above": limit,
+            "regressions": regressions,
+        });
+        print_json(session.terminal, &value)?;
+        return Ok(if regressions.is_empty() { OK } else { REGRESSION });
+    }
+    tell_differences(session, &a, &b, &pairs);
+    table(session, &a, &pairs, &found, &judge);
+    let Some(limit) = limit else { return Ok(OK) };
+    for i in &regressions {
+        let versus = &found[*i];
+        let what = name(&a[pairs[versus.pair].a]);
+        session.terminal.error(&format!("{what}: {} is slower by more than {}", versus.metric, percent(limit)));
+    }
+    if regressions.is_empty() {
+        session.terminal.line(&format!("no case is established to be slower by more than {}", percent(limit)));
+        return Ok(OK);
+    }
+    Ok(REGRESSION)
+}
+
+fn metrics(names: &[String]) -> Result<Vec<&'static Metric>> {
+    if names.is_empty() {
+        return Ok(METRICS.iter().take(2).collect());
+    }
+    names.iter().map(|name| Metric::named(name).map_err(anyhow::Error::msg)).collect()
+}
+
+/// The established regressions, by index.
+fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize> {
+    let Some(limit) = limit else { return Vec::new() };
+    let beyond = |versus: &Versus| {
+        let speed = METRICS.iter().any(|metric| metric.name == versus.metric && metric.speed);
+        let sure = !matches!(versus.ratio.verdict, Verdict::OneLaunch | Verdict::NoInterval);
+        sure && versus.ratio.interval.is_some_and(|interval| judge.slower_than(interval, speed, limit))
+    };
+    (0..found.len()).filter(|i| beyond(&found[*i])).collect()
+}
+
+/// The measurements that a word on the command line means: a folder, a CSV file, a raw log, or a run, case or uuid of the
+/// working folder.
+fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
+    let path = Path::new(word);
+    let series = if path.is_dir() {
+        folder(path)?
+    } else if path.is_file() {
+        file(path)?
+    } else {
+        labelled(session, word)?
+    };
+    let groups = analyze::groups(&series);
+    if groups.iter().all(|group| group.repetitions.is_empty()) {
+        bail!("{word} holds no measurement");
+    }
+    Ok(groups)
+}
+
+fn folder(path: &Path) -> Result<Vec<Series>> {
+    let inner = path.join("benchmark_output");
+    let logs = if inner.is_dir() { inner } else { path.to_path_buf() };
+    let table = logs.join("all.csv");
+    if !table.is_file() {
+        let above = if logs == path { logs.parent().unwrap_or(path) } else { path };
+        bail!("{} is not there; `tokometer --dir {} collate` makes it", table.display(), above.display());
+    }
+    file(&table)
+}
+
+fn file(path: &Path) -> Result<Vec<Series>> {
+    if path.extension().is_some_and(|extension| extension == "csv") {
+        return collate::read::read(path).with_context(|| format!("cannot read {}", path.display()));
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(read_log(&bytes, path)?.series)
+}
+
+fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Series>> {
+    let table = session.folders.output().join("all.csv");
+    if word.len() < 4 || !table.is_file() {
+        bail!(
+            "{word} is neither a file nor a folder{}",
+            if table.is_file() {
+                "; a run, case or uuid needs four characters"
+            } else {
+                ", and no measurements are here"
+            }
+        );
+    }
+    let mut series = file(&table)?;
+    let named = |value: &Option<String>| value.as_deref().is_some_and(|value| value.starts_with(word));
+    series.retain(|s| named(&s.context.run) || named(&s.context.case) || named(&s.context.uuid));
+    if series.is_empty() {
+        bail!("{word} is neither a file nor a folder, nor a run, case or uuid in {}", table.display());
+    }
+    Ok(series)
+}
+
+fn name(group: &Group) -> String {
+    format!("{} {}", group.engine_label(), group.short_quantize_label())
+}
+
+fn tell_differences(session: &Session<'_>, a: &[Group], b: &[Group], pairs: &[Pair]) {
+    let terminal = session.terminal;
+    for pair in pairs {
+        for (text, style) in pair
+            .obstacles
+            .iter()
+            .map(|text| (text, Style::Red))
+            .chain(pair.differences.iter().map(|text| (text, Style::Dim)))
+        {
+            terminal.paragraph(style, &format!("{}: {text}", name(&a[pair.a])));
+        }
+    }
+    let alone = |set: &[Group], used: &dyn Fn(usize) -> bool, which: &str| {
+        let missing: Vec<String> =
+            (0..set.len()).filter(|i| !used(*i) && !set[*i].repetitions.is_empty()).map(|i| name(&set[i])).collect();
+        if !missing.is_empty() {
+            terminal.paragraph(Style::Dim, &format!("only in {which}: {}", missing.join(", ")));
+        }
+    };
+    alone(a, &|i| pairs.iter().any(|pair| pair.a == i), "the first");
+    alone(b, &|j| pairs.iter().any(|pair| pair.b == j), "the second");
+}
+
+fn table(session: &Session<'_>, a: &[Group], pairs: &[Pair], found: &[Versus], judge: &Judge) {
+    let terminal = session.terminal;
+    let mut table = Table::new(&[
+        ("case", Align::Left),
+        ("figure", Align::Left),
+        ("ratio", Align::Right),
+        ("95% interval", Align::Right),
+        ("verdict", Align::Left),
+        ("more rounds", Align::Right),
+        ("rounds", Align::Right),
+    ]);
+    for versus in found {
+        let ratio = &versus.ratio;
+        table.row(vec![
+            name(&a[pairs[versus.pair].a]),
+            versus.metric.to_owned(),
+            format!("{:.3}x", ratio.ratio),
+            ratio.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
+            judge.words(ratio.verdict),
+            ratio.more_rounds.map(|rounds| format!("+{rounds}")).unwrap_or_default(),
+            format!("{}{}", ratio.rounds, if ratio.paired { "" } else { " apart" }),
+        ]);
+    }
+    table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+    let apart = if found.iter().any(|versus| !versus.ratio.paired) {
+        " \"apart\": measured in different runs, so what changed between them is in the ratio and in no interval."
+    } else {
+        ""
+    };
+    terminal.paragraph(
+        Style::Dim,
+        &format!(
+            "Ratio: the second over the first. The words rest on intervals of {} for all {} together.{apart}",
+            judge.level_text(),
+            found.len()
+        ),
+    );
+}
+
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e6).round() / 1e4)
+}

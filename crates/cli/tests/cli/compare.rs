@@ -1,0 +1,42 @@
+//! `tokometer compare` on what the mock engine, whose times are exact, was measured to do.
+
+use crate::dir::{Dir, on_tiny};
+
+/// A working folder in which decode takes that long.
+fn measured(name: &str, decode_us: u32, prompt_tokens: &str) -> Dir {
+    let dir = Dir::new(name);
+    let decode = format!("decode_us={decode_us}");
+    let workload = ["--prompt-tokens", prompt_tokens, "--gen-tokens", "8"];
+    let six = ["--launches", "6", "--repetitions", "1", "--option", &decode];
+    dir.ok(&on_tiny("run", "mock", &[&workload[..], &six].concat()));
+    dir.ok(&["collate"]);
+    dir
+}
+
+/// Where it is.
+fn place(dir: &Dir) -> String {
+    dir.path("").display().to_string()
+}
+
+#[test]
+fn a_regression_that_is_established_fails_and_nothing_else_does() {
+    let (old, new) = (measured("compare-old", 1000, "8"), measured("compare-new", 1100, "8"));
+    let (a, b) = (place(&old), place(&new));
+    let told = old.ok(&["compare", &a, &b, "--metric", "decode"]).out;
+    assert!(told.contains("0.909x") && told.contains("slower"), "{told}");
+    let same = old.ok(&["compare", &a, &a, "--fail-above", "3%"]).out;
+    assert!(same.contains("same within 2%") && same.contains("no case is established"), "{same}");
+    old.run(&["compare", &a, &b, "--fail-above", "3%"]).fails(4, &["decode is slower by more than 3%"]);
+    old.ok(&["compare", &a, &b, "--fail-above", "15%"]);
+    old.ok(&["compare", &b, &a, "--fail-above", "3%"]);
+}
+
+#[test]
+fn what_is_not_the_same_is_named_and_refused() {
+    let (old, new) = (measured("compare-short", 1000, "8"), measured("compare-long", 1000, "64"));
+    let (a, b) = (place(&old), place(&new));
+    old.run(&["compare", &a, &b]).fails(1, &["workload", "--anyway"]);
+    assert!(old.ok(&["compare", &a, &b, "--anyway"]).out.contains("same within 2%"));
+    old.run(&["compare", &a, "nothing-here"]).fails(1, &["nothing-here"]);
+    old.run(&["compare", &a, &a, "--metric", "sped"]).fails(1, &["decode, prefill, ttft, tpot"]);
+}
