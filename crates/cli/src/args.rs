@@ -238,7 +238,8 @@ pub struct Run {
     /// Rounds; at most so many with --until or --budget [default: one for each launch]
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
-    /// Add rounds until the 95% interval of every figure is within this share on either side, as 1%
+    /// Add rounds until the 95% interval of every figure is within this share on either side, as 1%: looked at
+    /// after 8, 10, 13, 17, ... rounds, and it ends at the second such look in a row
     #[arg(long, value_name = "P%", value_parser = plan::until)]
     pub until: Option<f64>,
     /// Begin no round that would end later than this after the first began, as 90s, 10m or 1h

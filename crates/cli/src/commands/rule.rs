@@ -132,16 +132,18 @@ impl Precision for Narrow {
     }
 }
 
+/// A figure's name, and how it is taken from a repetition.
+type Kind = (&'static str, fn(&Measured) -> f64);
+
 /// The figures of a case, each with its mean in every round.
 fn figures(case: &CaseRounds, done: u32) -> Vec<Figure> {
-    let kinds: [(&str, fn(&Measured) -> f64); 3] =
-        [("TPOT", |m| m.tpot_ms), ("TTFT", |m| m.ttft_ms), ("E2E", |m| m.e2e_ms)];
+    let kinds: [Kind; 3] = [("TPOT", |m| m.tpot_ms), ("TTFT", |m| m.ttft_ms), ("E2E", |m| m.e2e_ms)];
     let in_round = |round: u32, figure: fn(&Measured) -> f64| {
         let visits = case.visits.iter().filter(|visit| visit.round == round);
         let values: Vec<f64> = visits.flat_map(|visit| visit.repetitions.iter().map(figure)).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     };
-    let figure = |(name, of): (&str, fn(&Measured) -> f64)| Figure {
+    let figure = |(name, of): Kind| Figure {
         case: case.title.clone(),
         metric: name.to_owned(),
         per_round: (1..=done).map(|round| in_round(round, of)).collect(),

@@ -78,7 +78,9 @@ fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[J
         ends: settings.ends,
         resident: options.resident,
         machine: settings.machine,
-        command: std::iter::once("tokometer".to_owned()).chain(std::env::args().skip(1)).collect(),
+        command: std::iter::once("tokometer".to_owned())
+            .chain(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+            .collect(),
         timeouts: settings.timeouts,
         seed: settings.seed,
     };

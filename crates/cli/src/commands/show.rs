@@ -85,10 +85,7 @@ fn engine(terminal: &Terminal, one: &Provenance) {
     }
     let loaded = &one.loaded;
     if !loaded.is_null() {
-        terminal.field(
-            "device",
-            &[text(&loaded["device"]), text(&loaded["device_description"])].join(" ").trim().to_owned(),
-        );
+        terminal.field("device", [text(&loaded["device"]), text(&loaded["device_description"])].join(" ").trim());
     }
 }
 

@@ -98,7 +98,7 @@ pub struct Growth {
 pub fn changes(repetitions: &[Repetition]) -> Vec<Change> {
     let mut found = Vec::new();
     for units in units(repetitions) {
-        let drift = test(&[units.clone()], Shape::Line);
+        let drift = test(std::slice::from_ref(&units), Shape::Line);
         let shift = test(&[units], Shape::Step);
         // Either looks a little like the other: the better description is told.
         let best = match (drift, shift) {
@@ -321,8 +321,8 @@ mod tests {
     #[test]
     fn a_shift_is_no_drift() {
         let mut noise = normals(2);
-        let found = changes(&launches((0..14).map(|i| if i < 6 { 10.0 } else { 9.5 }), &mut noise));
-        assert_eq!((found.len(), found[0].kind, found[0].after), (1, Kind::LevelShift, Some(6)));
+        let found = changes(&launches((0..24).map(|i| if i < 10 { 10.0 } else { 9.5 }), &mut noise));
+        assert_eq!((found.len(), found[0].kind, found[0].after), (1, Kind::LevelShift, Some(10)));
         assert!((-0.06..-0.04).contains(&found[0].share), "{found:?}");
     }
 

@@ -351,9 +351,12 @@ fn steps_of(series: &Series) -> impl Iterator<Item = &Step> {
     series.steps.iter().filter(decode).skip(cold_steps(series))
 }
 
+/// A launch among those of all logs: the log's uuid, and the launch's number in it.
+type Launch<'a> = (Option<&'a str>, Option<u32>);
+
 /// For each launch that knows both: TTFT of its first warm-up pass minus the mean TTFT of its repetitions, ms.
 fn penalties(members: &[&Series]) -> Vec<Vec<f64>> {
-    let mut launches: BTreeMap<(Option<&str>, Option<u32>), (f64, Vec<f64>)> = BTreeMap::new();
+    let mut launches: BTreeMap<Launch<'_>, (f64, Vec<f64>)> = BTreeMap::new();
     for series in members {
         let first = series.steps.iter().find(|step| step.phase == Phase::Prefill).and_then(|step| step.total_ms);
         if let (Some(cold), Some(first)) = (series.context.cold_ttft_ms, first) {

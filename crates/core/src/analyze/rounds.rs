@@ -11,7 +11,7 @@
 //! sequential confidence intervals for the mean", Annals of Mathematical Statistics 36, 1965, hold only for many rounds), and
 //! of skewed noise the mean is pulled to the side where stalls are missing. [`decide`] therefore looks at few points, the
 //! [`checkpoints`], the first of them not early, and stops at the second one in a row at which everything is narrow: the
-//! rounds between the two were not chosen by their result. `docs/evidence/simulation.md` shows what is left of the bias.
+//! rounds between the two were not chosen by their result.
 
 use super::bootstrap::Spread;
 use super::student::{noncentral_t, t_critical};
@@ -174,7 +174,7 @@ pub fn decide(figures: &[Figure], rule: &Rule) -> Decision {
     }
     let needed = targets.iter().map(|target| target.checkpoint(rule.half_width, rounds)).collect::<Option<Vec<u32>>>();
     let first = needed.and_then(|all| all.into_iter().max());
-    let end = first.and_then(|first| end(first, &past, &narrow));
+    let end = first.and_then(|first| end(first, &past, narrow));
     let expected_rounds = end.map(|end| rule.max_rounds.map_or(end, |most| end.min(most)) - standing.rounds);
     Decision::Continue { expected_rounds, standing }
 }

@@ -79,7 +79,7 @@ pub(super) fn noncentral_t(power: f64, df: u32, shift: f64) -> f64 {
         let share: f64 = nodes.iter().map(|(u, weight)| weight * normal_cdf(x * u - shift)).sum();
         share >= power * total
     };
-    bisect(doubled(shift.abs() + 2.0, 1e6, &reached), &reached)
+    bisect(doubled(shift.abs() + 2.0, 1e6, reached), reached)
 }
 
 /// The first of `start`, `2 start`, ... that is enough, or `limit`.

@@ -182,8 +182,10 @@ fn lost(members: &[&Series]) -> Vec<(Grade, String)> {
     } else if failed > 0 {
         found.push((Grade::Degraded, format!("{failed} {} failed", if failed == 1 { "launch" } else { "launches" })));
     }
-    if members.iter().any(|series| series.context.status == Status::Interrupted) {
-        found.push((Grade::Degraded, "a log has no end: the run was cut off".to_owned()));
+    let cut = |series: &&&Series| series.context.status == Status::Interrupted;
+    if let Some(series) = members.iter().find(cut) {
+        let why = series.context.reason.clone();
+        found.push((Grade::Degraded, why.unwrap_or_else(|| "a log has no end: the run was cut off".to_owned())));
     }
     found
 }

@@ -9,6 +9,9 @@ use crate::engine::{Failed, Kind};
 use crate::record::{Event, Result};
 use std::rc::Rc;
 
+/// Launches of a case that fail one after the other before it is given up.
+const FAILURES_IN_A_ROW: u32 = 3;
+
 /// See the module; `visit` measures it.
 pub(super) struct Running<'a> {
     pub job: &'a Job,
@@ -25,6 +28,8 @@ pub(super) struct Running<'a> {
     /// What was last said about staying loaded.
     said: Option<bool>,
     failures: Vec<String>,
+    /// How many launches have failed since the last that did not.
+    pub in_a_row: u32,
     /// Whether trying again would only cost time.
     pub given_up: bool,
 }
@@ -43,6 +48,7 @@ impl<'a> Running<'a> {
             stayed: false,
             said: None,
             failures: Vec::new(),
+            in_a_row: 0,
             given_up: false,
         }
     }
@@ -82,7 +88,9 @@ impl<'a> Running<'a> {
 
     /// A launch failed. Says whether there is any use in trying again.
     pub fn fail(&mut self, failed: &Failed) {
-        self.given_up = matches!(failed.kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory);
+        self.in_a_row += 1;
+        self.given_up = self.in_a_row >= FAILURES_IN_A_ROW
+            || matches!(failed.kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory);
         self.failures.push(failed.to_string());
     }
 

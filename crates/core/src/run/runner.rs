@@ -13,6 +13,9 @@ use crate::record::Result;
 use std::path::Path;
 use std::time::Instant;
 
+/// Rounds that a process serves at most, where rounds are added until intervals are narrow.
+const ROUNDS_OF_A_LAUNCH: u32 = 2;
+
 /// A run under way.
 pub(super) struct Runner<'a> {
     options: &'a Options,
@@ -85,6 +88,11 @@ impl<'a> Runner<'a> {
             Next::Stop { reason } => Some(reason),
             Next::Continue { expected_rounds } => {
                 self.restarts.rounds = expected_rounds;
+                if self.options.ends.until.is_some() {
+                    // What launches differ by only averages out over launches: they must grow with the rounds.
+                    let rounds = expected_rounds.unwrap_or(0).max(self.so_far.done + 1);
+                    self.restarts.launches = self.options.schedule.launches.max(rounds.div_ceil(ROUNDS_OF_A_LAUNCH));
+                }
                 if let Some(rounds) = expected_rounds {
                     let passes = u64::from(self.options.schedule.repetitions) * self.cases.len() as u64;
                     self.task.expect(passes * u64::from(rounds.max(self.so_far.done + 1)));

@@ -159,6 +159,7 @@ impl Running<'_> {
             self.repeat(live, visit, around)?;
         }
         visit.complete = true;
+        self.in_a_row = 0;
         Ok(())
     }
 

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// One step of most gauges, J: ten milliwatt-hours.
 const STEP_JOULES: f64 = 36.0;
 
+/// The number in a battery's file.
+type Reader<'a> = &'a dyn Fn(&str) -> Option<f64>;
+
 /// Batteries, added.
 #[derive(Debug)]
 pub(super) struct Battery {
@@ -28,7 +31,7 @@ impl Battery {
     }
 
     /// Sum over the batteries; `None` where one of them does not tell.
-    fn sum(&self, figure: fn(&dyn Fn(&str) -> Option<f64>) -> Option<f64>) -> Option<f64> {
+    fn sum(&self, figure: fn(Reader<'_>) -> Option<f64>) -> Option<f64> {
         let of = |folder: &PathBuf| figure(&|file: &str| root::number::<f64>(&folder.join(file)));
         self.folders.iter().map(of).sum()
     }

@@ -14,6 +14,8 @@ pub(super) struct Process {
     pub group: u32,
     /// Processor time so far, in clock ticks.
     pub ticks: u64,
+    /// That of its children that have ended, in clock ticks.
+    pub reaped: u64,
 }
 
 /// All processes by number.
@@ -33,7 +35,9 @@ fn parse(line: &str) -> Option<Process> {
     let fields: Vec<&str> = after.split_whitespace().collect();
     let number = |i: usize| fields.get(i)?.parse::<u64>().ok();
     let small = |i: usize| fields.get(i)?.parse::<u32>().ok();
-    Some(Process { name, parent: small(1)?, group: small(2)?, ticks: number(11)?.checked_add(number(12)?)? })
+    let ticks = number(11)?.checked_add(number(12)?)?;
+    let reaped = number(13).unwrap_or(0).checked_add(number(14).unwrap_or(0))?;
+    Some(Process { name, parent: small(1)?, group: small(2)?, ticks, reaped })
 }
 
 /// What was used between two looks.
@@ -54,10 +58,13 @@ pub(super) fn used(before: &Processes, after: &Processes, pid: u32, own: u32) ->
         // A number may have been given to another process meanwhile.
         let earlier = before.get(number).filter(|old| old.name == process.name).map_or(0, |old| old.ticks);
         let ticks = process.ticks.saturating_sub(earlier);
+        // Of children that came and went: nobody else has their ticks any more.
+        let known = before.get(number).filter(|old| old.name == process.name);
+        let reaped = process.reaped.saturating_sub(known.map_or(0, |old| old.reaped));
         if *number == pid || process.group == pid {
-            used.worker = used.worker.map(|sum| sum.saturating_add(ticks));
+            used.worker = used.worker.map(|sum| sum.saturating_add(ticks).saturating_add(reaped));
         } else if *number == own {
-            used.own = ticks;
+            used.own = ticks.saturating_add(reaped);
         } else if process.parent != own && ticks > used.busiest.as_ref().map_or(0, |(_, most)| *most) {
             used.busiest = Some((process.name.clone(), ticks));
         }

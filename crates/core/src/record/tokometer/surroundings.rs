@@ -1,7 +1,7 @@
 //! What the machine was like around a repetition: probes, conditions and energy as columns and warnings.
 
 use super::super::lines::Line;
-use super::super::series::{Context, Series};
+use super::super::series::{Context, Phase, Series};
 use super::scan::parse;
 use crate::machine::probe::{Drift, drifts, unsteadiness};
 use crate::machine::{Conditions, Energy, Reading};
@@ -97,8 +97,11 @@ impl Compared<'_> {
             tell_conditions(conditions, context);
         }
         let key = context.launch.zip(context.repetition);
-        if let Some(energy) = key.and_then(|key| self.all.energy.get(&key)) {
-            tell_energy(energy, series.steps.len(), context);
+        // A context that was filled before is in the energy and in no step.
+        let filled = context.depth.is_some_and(|depth| depth > 0);
+        if let Some(energy) = key.and_then(|key| self.all.energy.get(&key)).filter(|_| !filled) {
+            let decoded = series.steps.iter().filter(|step| step.phase == Phase::Decode).filter_map(|step| step.tokens);
+            tell_energy(energy, 1 + decoded.map(|tokens| tokens as usize).sum::<usize>(), context);
         }
     }
 
@@ -237,9 +240,14 @@ mod tests {
             device_memory_bytes: Some(77),
             ..Conditions::default()
         };
+        let shallow = tokometer_protocol::Generated { context_tokens: 0, ..generated() };
+        let of_first = Event::Energy { launch: 1, repetition: Some(1), energy: energy.clone() };
+        let deep = log(&[repetition(1), of_first.clone()]);
+        // The context was filled inside of it: whose joules they are cannot be told.
+        assert_eq!(deep[0].context.joules_per_token, None);
         let all = log(&[
-            repetition(1),
-            Event::Energy { launch: 1, repetition: Some(1), energy: energy.clone() },
+            Event::Repetition { launch: 1, round: 1, repetition: 1, generated: shallow },
+            of_first,
             Event::Energy { launch: 1, repetition: None, energy: Energy { joules: 99.0, ..energy } },
             Event::Conditions { launch: 1, conditions },
         ]);
