@@ -1,0 +1,237 @@
+//! How often the statistics are right: runs with known noise, judged by the very code that judges measurements.
+//!
+//! `cargo run --release --example simulate` prints a table in Markdown; 1,000 runs for each kind of noise. A run has a number
+//! of rounds; each round launches two cases, each with five repetitions. What is known is the time per token of every
+//! repetition; speeds are judged by their ratios, so that times serve as well.
+
+use std::thread;
+use tokometer_core::analyze::rounds::{Decision, Figure, Goal, Rule, decide};
+use tokometer_core::analyze::{Judge, Random, Ratio, Verdict, mean_interval};
+
+const RUNS: usize = 1000;
+const ROUNDS: usize = 10;
+const REPETITIONS: usize = 5;
+const STEPS: usize = 127;
+/// The difference that is to be found.
+const DIFFERENCE: f64 = 0.02;
+/// Rounds from which the number that is needed is predicted.
+const PILOT: usize = 8;
+
+/// What disturbs a measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Noise {
+    White,
+    Autocorrelated,
+    Bimodal,
+    Drift,
+    HeavyTails,
+    Hiccups,
+    Stalls,
+}
+
+const ALL: [(Noise, &str); 7] = [
+    (Noise::White, "white: launches 0.5%, repetitions 1%"),
+    (Noise::Autocorrelated, "autocorrelated: repetitions 1%, correlation 0.8"),
+    (Noise::Bimodal, "bimodal: half of the launches 3% slower, repetitions 0.3%"),
+    (Noise::Drift, "drift: both cases 10% slower over the run, launches 0.5%, repetitions 1%"),
+    (Noise::HeavyTails, "heavy tails: repetitions of Student's t with 3 degrees of freedom, 1%"),
+    (Noise::Hiccups, "hiccups: one step in 500 takes ten times as long, 127 steps a repetition, repetitions 0.5%"),
+    (Noise::Stalls, "stalls: one repetition in fifty takes half as long again, repetitions 0.5%"),
+];
+
+/// A source of noise with a memory.
+struct Source {
+    random: Random,
+    noise: Noise,
+    rounds: usize,
+}
+
+impl Source {
+    fn uniform(&mut self) -> f64 {
+        (self.random.below(1 << 30) as f64 + 0.5) / f64::from(1 << 30)
+    }
+
+    /// Box and Muller's method.
+    fn normal(&mut self) -> f64 {
+        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// Times per token of the repetitions of one launch whose true time is `base`, in round `round`. The place in the round
+    /// (0 or 1) is where a drift stands.
+    fn launch(&mut self, base: f64, round: usize, place: usize) -> Vec<f64> {
+        let (level, spread) = match self.noise {
+            Noise::White | Noise::Drift => (0.005 * self.normal(), 0.01),
+            Noise::Bimodal => (if self.uniform() < 0.5 { 0.03 } else { 0.0 }, 0.003),
+            Noise::Stalls | Noise::Hiccups => (0.0, 0.005),
+            Noise::Autocorrelated | Noise::HeavyTails => (0.0, 0.01),
+        };
+        let mut before = self.normal();
+        let mut all = Vec::with_capacity(REPETITIONS);
+        for i in 0..REPETITIONS {
+            let own = match self.noise {
+                Noise::Autocorrelated => {
+                    before = 0.8 * before + 0.6 * self.normal();
+                    before
+                }
+                Noise::HeavyTails => {
+                    let square: f64 = (0..3).map(|_| self.normal().powi(2)).sum();
+                    (self.normal() / (square / 3.0).sqrt()).clamp(-40.0, 40.0)
+                }
+                _ => self.normal(),
+            };
+            let stall = match self.noise {
+                Noise::Stalls => {
+                    if self.uniform() < 0.02 {
+                        0.5
+                    } else {
+                        0.0
+                    }
+                }
+                Noise::Hiccups => {
+                    (0..STEPS).filter(|_| self.random.below(500) == 0).count() as f64 * 9.0 / STEPS as f64
+                }
+                _ => 0.0,
+            };
+            let at = (2 * round + place) as f64 + i as f64 / REPETITIONS as f64;
+            let drift = if self.noise == Noise::Drift { 0.1 * at / (2 * self.rounds) as f64 } else { 0.0 };
+            all.push(base * (1.0 + level + drift + spread * own + stall));
+        }
+        all
+    }
+
+    /// The launches of two cases over rounds, the second slower by `difference`, in shuffled order.
+    fn run(&mut self, difference: f64) -> [Vec<Vec<f64>>; 2] {
+        let mut both = [Vec::new(), Vec::new()];
+        for round in 0..self.rounds {
+            let first = self.random.below(2);
+            for place in 0..2 {
+                let case = (first + place) % 2;
+                let base = if case == 0 { 1.0 } else { 1.0 + difference };
+                both[case].push(self.launch(base, round, place));
+            }
+        }
+        both
+    }
+}
+
+/// The mean time per token of a case without difference.
+fn truth(noise: Noise) -> f64 {
+    match noise {
+        Noise::Bimodal => 1.015,
+        Noise::Stalls => 1.01,
+        Noise::Hiccups => 1.018,
+        Noise::Drift => 1.05,
+        _ => 1.0,
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Logarithms of the speed of the second case over the first's, by round.
+fn logs(both: &[Vec<Vec<f64>>; 2]) -> Vec<f64> {
+    both[0].iter().zip(&both[1]).map(|(a, b)| (mean(a) / mean(b)).ln()).collect()
+}
+
+/// What was counted, of [`RUNS`] runs each.
+#[derive(Debug, Default)]
+struct Counts {
+    covered: usize,
+    ratio_covered: usize,
+    said: usize,
+    found: usize,
+    predicted: Vec<f64>,
+    until_covered: usize,
+    until_bias: f64,
+    until_rounds: f64,
+    bias: f64,
+}
+
+fn simulate(noise: Noise) -> Counts {
+    let mut counts = Counts::default();
+    let strict = Judge { within: 0.0, ..Judge::default() };
+    for run in 0..RUNS {
+        let name = format!("{noise:?} {run}");
+        let mut source = Source { random: Random::named(1, &name), noise, rounds: ROUNDS };
+        let equal = source.run(0.0);
+        let ci = mean_interval(&equal[0], &name).and_then(|(_, ci)| ci);
+        counts.covered += usize::from(ci.is_some_and(|(low, high)| low <= truth(noise) && truth(noise) <= high));
+        if let Some(ratio) = Ratio::of_rounds(&logs(&equal), &strict, &name) {
+            counts.ratio_covered += usize::from(ratio.ci.is_some_and(|(low, high)| low <= 1.0 && 1.0 <= high));
+            counts.said += usize::from(matches!(ratio.verdict, Verdict::Faster | Verdict::Slower));
+            counts.bias += ratio.ratio.ln() / RUNS as f64;
+        }
+        let found = find(&mut source, &strict, &name);
+        counts.found += usize::from(found.0);
+        counts.predicted.push(found.1 as f64);
+        let (covered, off, rounds) = until(&mut source, &name);
+        counts.until_covered += usize::from(covered);
+        counts.until_bias += off / RUNS as f64;
+        counts.until_rounds += rounds as f64 / RUNS as f64;
+    }
+    counts
+}
+
+/// Whether a true difference is established after as many rounds as a pilot predicts, and how many these are.
+fn find(source: &mut Source, judge: &Judge, name: &str) -> (bool, usize) {
+    source.rounds = PILOT;
+    let pilot = logs(&source.run(DIFFERENCE));
+    let Some(first) = Ratio::of_rounds(&pilot, judge, name) else { return (false, PILOT) };
+    let total = PILOT + first.more_rounds.map_or(0, |more| more.min(2000) as usize);
+    source.rounds = total - PILOT;
+    let mut all = pilot;
+    all.extend(logs(&source.run(DIFFERENCE)));
+    source.rounds = ROUNDS;
+    let last = Ratio::of_rounds(&all, judge, name);
+    (last.is_some_and(|ratio| ratio.verdict == Verdict::Slower), total)
+}
+
+/// A run of one case under `--until 1%`, 200 rounds at most: whether its interval holds the truth, how far its mean is off,
+/// and how many rounds it took.
+fn until(source: &mut Source, name: &str) -> (bool, f64, usize) {
+    const MOST: usize = 200;
+    source.rounds = MOST;
+    let all = source.run(0.0)[0].clone();
+    source.rounds = ROUNDS;
+    let rule = Rule { half_width: 0.01, goal: Goal::Figures, max_rounds: Some(MOST as u32) };
+    let stop = |n: &usize| {
+        let per_round = all[..*n].iter().map(|launch| Some(mean(launch))).collect();
+        let figure = Figure { case: "a".into(), metric: "TPOT".into(), per_round };
+        matches!(decide(&[figure], &rule), Decision::Stop { .. })
+    };
+    let rounds = (1..=MOST).find(stop).unwrap_or(MOST);
+    // A drift goes on: what is true is the mean of the rounds that were done.
+    let drift = 0.1 * rounds as f64 / MOST as f64 / 2.0;
+    let truth = if source.noise == Noise::Drift { 1.0 + drift } else { truth(source.noise) };
+    let Some((value, ci)) = mean_interval(&all[..rounds], name) else { return (false, 0.0, rounds) };
+    (ci.is_some_and(|(low, high)| low <= truth && truth <= high), value / truth - 1.0, rounds)
+}
+
+fn main() {
+    let each = |(noise, words): (Noise, &'static str)| (words, simulate(noise));
+    let results: Vec<(&str, Counts)> = thread::scope(|scope| {
+        let all: Vec<_> = ALL.into_iter().map(|one| scope.spawn(move || each(one))).collect();
+        all.into_iter().map(|one| one.join().expect("a simulation panicked")).collect()
+    });
+    let percent = |n: usize| format!("{:.1}%", 100.0 * n as f64 / RUNS as f64);
+    println!(
+        "| noise | interval of the mean holds it | of the ratio | faster or slower said of equals | ratio off | 2% found as predicted | rounds for that, median | `--until 1%`: holds | off | rounds |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for (words, mut counts) in results {
+        counts.predicted.sort_by(f64::total_cmp);
+        println!(
+            "| {words} | {} | {} | {} | {:+.3}% | {} | {:.0} | {} | {:+.3}% | {:.0} |",
+            percent(counts.covered),
+            percent(counts.ratio_covered),
+            percent(counts.said),
+            100.0 * counts.bias,
+            percent(counts.found),
+            counts.predicted[RUNS / 2],
+            percent(counts.until_covered),
+            100.0 * counts.until_bias,
+            counts.until_rounds,
+        );
+    }
+}
