@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 /// Bytes that can be taken without swapping, below `root` (`/` on a real machine): `MemAvailable`, or less where a
-/// control group (version 2) leaves less. `None` where the system does not tell.
+/// control group leaves less. `None` where the system does not tell.
 pub fn available_memory(root: &Path) -> Option<u64> {
     let machine = kib(&fs::read_to_string(root.join("proc/meminfo")).ok()?, "MemAvailable")?;
-    Some(group_headroom(root).map_or(machine, |group| machine.min(group)))
+    let group = group_headroom(root).or_else(|| super::cgroup::headroom_of_version_1(root));
+    Some(group.map_or(machine, |group| machine.min(group)))
 }
 
 /// Resident memory of process `pid` now, mapped files included, bytes.

@@ -42,6 +42,27 @@ pub fn cpu_quota(root: &Path) -> Option<f64> {
     place.upwards().filter_map(quota).reduce(f64::min)
 }
 
+/// Bytes that the groups of this process, and those above, still let it take in version 1, the page cache counted as
+/// free; `None` without a limit.
+pub(super) fn headroom_of_version_1(root: &Path) -> Option<u64> {
+    let place = Place::find(root, "memory").filter(|place| place.version == Version::One)?;
+    place.upwards().filter_map(headroom).min()
+}
+
+/// Limit minus use of one group of version 1.
+fn headroom(folder: &Path) -> Option<u64> {
+    /// A group without a limit shows the largest number of whole pages instead.
+    const NO_LIMIT: u64 = 1 << 60;
+    let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let limit = text("memory.limit_in_bytes")?.trim().parse::<u64>().ok().filter(|limit| *limit < NO_LIMIT)?;
+    let used: u64 = text("memory.usage_in_bytes")?.trim().parse().ok()?;
+    let stat = text("memory.stat").unwrap_or_default();
+    let cache =
+        |name: &str| -> u64 { stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0) };
+    let cached = cache("total_inactive_file ").saturating_add(cache("total_active_file "));
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
 /// Processes that the kernel has killed for memory so far in `group`, or else in the group of this process; machine-wide
 /// where groups do not tell.
 pub fn oom_kills(root: &Path, group: Option<&MemoryGroup>) -> u64 {
@@ -290,6 +311,24 @@ mod tests {
         );
         assert_eq!(cpu_quota(&root), Some(2.0));
         assert_eq!(cpu_quota(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn what_a_group_of_version_1_leaves_counts_without_the_page_cache() {
+        let files = |limit: &'static str| {
+            [
+                ("proc/self/cgroup", V1_GROUPS),
+                ("proc/self/mountinfo", V1_MOUNTS),
+                ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("sys/fs/cgroup/memory/memory.usage_in_bytes", "5000\n"),
+                ("sys/fs/cgroup/memory/jobs/a/memory.limit_in_bytes", limit),
+                ("sys/fs/cgroup/memory/jobs/a/memory.usage_in_bytes", "3000\n"),
+                ("sys/fs/cgroup/memory/jobs/a/memory.stat", "cache 9\ntotal_inactive_file 400\ntotal_active_file 600\n"),
+            ]
+        };
+        assert_eq!(headroom_of_version_1(&tree("room", &files("8000\n"), &[])), Some(6000));
+        assert_eq!(headroom_of_version_1(&tree("noroom", &files("9223372036854771712\n"), &[])), None);
+        assert_eq!(headroom_of_version_1(Path::new("/nowhere")), None);
     }
 
     #[test]

@@ -131,12 +131,13 @@ impl<'a> Runner<'a> {
             task: &*self.task,
             progress: &progress,
         };
+        let stayed = case.live.is_some();
         let (visit, failed) = case.visit(place, &mut around)?;
         self.task.advance(repetitions.saturating_sub(visit.repetitions.len() as u64));
         let launch = visit.launch;
         self.so_far.cases[index].visits.push(visit);
         if let Some(failed) = failed {
-            self.failed(index, launch, &failed);
+            self.failed(index, launch, &failed, stayed);
         }
         self.settle(index, place.round)
     }
@@ -153,12 +154,13 @@ impl<'a> Runner<'a> {
         format!("round {round}{of}{status}")
     }
 
-    /// Says that a launch failed, and makes room if it was for lack of memory.
-    fn failed(&mut self, index: usize, launch: u32, failed: &Failed) {
+    /// Says that a launch failed, and makes room if it was for lack of memory. `stayed`: its worker had stayed loaded, and
+    /// may have been killed while another one was measured.
+    fn failed(&mut self, index: usize, launch: u32, failed: &Failed, stayed: bool) {
         let title = self.cases[index].job.case.title();
         self.hooks.progress.warn(&format!("{title}, launch {launch}: {failed}"));
         let loaded = self.cases.iter().filter(|case| case.live.is_some()).count();
-        if failed.kind == Kind::OutOfMemory && loaded > 0 {
+        if failed.kind == Kind::OutOfMemory && (loaded > 0 || stayed) {
             self.cases.iter_mut().for_each(|case| case.leave(false));
             self.residents.refuse("memory ran out while others were loaded");
             // Alone it may fit.

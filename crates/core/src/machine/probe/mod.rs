@@ -71,7 +71,7 @@ impl Probe {
     /// Measures, which takes a tenth of a second or two and all the threads.
     pub fn measure(&self) -> Reading {
         let begun = Instant::now();
-        let memory = memory::bandwidth(self.threads, self.cache, available_bytes(&self.root), MEMORY);
+        let memory = memory::bandwidth(self.threads, self.cache, super::available_memory(self.root.path()), MEMORY);
         let compute = compute::peak(self.threads, COMPUTE);
         Reading {
             threads: self.threads as u32,
@@ -97,13 +97,6 @@ fn short(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Memory that can be had without pushing anything out, bytes.
-fn available_bytes(root: &Root) -> Option<u64> {
-    let text = root.text("proc/meminfo")?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB"))?;
-    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::root::Tree;
@@ -111,8 +104,6 @@ mod tests {
 
     #[test]
     fn a_reading_is_the_best_of_its_passes() {
-        let tree = Tree::new(&[("proc/meminfo", "MemTotal: 9 kB\nMemAvailable:   8388608 kB\n")]);
-        assert_eq!(available_bytes(&tree.root()), Some(8 << 30));
         let reading = Probe::new(1).measure();
         let highest = reading.gflops_samples.iter().copied().fold(0.0, f64::max);
         assert_eq!((reading.gflops, reading.threads), (Some(highest), 1));
