@@ -81,7 +81,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
         ("warnings", Align::Left),
     ]);
     for group in groups {
-        table.row(cells(group));
+        table.row(cells(group, groups));
     }
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
     terminal.line("");
@@ -97,7 +97,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     terminal.line("");
 }
 
-fn cells(group: &Group) -> Vec<String> {
+fn cells(group: &Group, members: &[&Group]) -> Vec<String> {
     let mean = |estimate: &Option<Estimate>, digits: usize| {
         estimate.as_ref().map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default()
     };
@@ -113,7 +113,7 @@ fn cells(group: &Group) -> Vec<String> {
     let p95 = (steps.len() >= 20).then(|| format!("{:.2}", analyze::quantile(&steps, 0.95)));
     let n = group.repetitions.len();
     vec![
-        group.engine_label(),
+        group.engine_label_among(members.iter().copied()),
         group.short_quantize_label(),
         group.key.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
         decode,
@@ -148,7 +148,8 @@ fn bars(session: &Session<'_>, groups: &[&Group]) {
     let terminal = session.terminal;
     let speed = |group: &Group| group.decode.as_ref().or(group.mixed.as_ref()).map(|e| e.mean);
     let Some(longest) = groups.iter().filter_map(|group| speed(group)).reduce(f64::max) else { return };
-    let label = |group: &Group| format!("{} {}", group.short_quantize_label(), group.engine_label());
+    let engine = |group: &Group| group.engine_label_among(groups.iter().copied());
+    let label = |group: &Group| format!("{} {}", group.short_quantize_label(), engine(group));
     let width = groups.iter().map(|group| label(group).chars().count()).max().unwrap_or(0);
     let room = terminal.width().saturating_sub(width + 16).max(10);
     for group in groups {
@@ -177,7 +178,7 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
     for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
         let group = &analysis.groups[comparison.group];
         table.row(vec![
-            format!("{} {}", group.engine_label(), group.short_quantize_label()),
+            format!("{} {}", group.engine_label_among(&analysis.groups), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
             comparison.words(),

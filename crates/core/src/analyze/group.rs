@@ -130,6 +130,26 @@ impl Group {
         }
     }
 
+    /// The engine's label, with the words of its version that tell it from others of the same engine and quantization:
+    /// `mlc_llm (via=serve)`.
+    pub fn engine_label_among<'a>(&self, others: impl IntoIterator<Item = &'a Group>) -> String {
+        let words = |group: &Group| -> Vec<String> {
+            group.key.engine_version.iter().flat_map(|text| text.split(' ')).map(str::to_owned).collect()
+        };
+        let mut own: Vec<String> = Vec::new();
+        for other in others {
+            if other.key.engine == self.key.engine && other.quantize_label() == self.quantize_label() {
+                let known = words(other);
+                for word in words(self) {
+                    if !known.contains(&word) && !own.contains(&word) {
+                        own.push(word);
+                    }
+                }
+            }
+        }
+        if own.is_empty() { self.engine_label() } else { format!("{} ({})", self.engine_label(), own.join(" ")) }
+    }
+
     /// The quantization with what it really was: `nf4 (Q4_K_M)`.
     pub fn quantize_label(&self) -> String {
         match &self.key.native_quantize {
@@ -472,6 +492,19 @@ mod tests {
         let mut other = series("a", 1, &[20.0]);
         other.context.case = Some("0123".into());
         assert_eq!(groups(&[series("a", 1, &[10.0]), other]).len(), 2);
+    }
+
+    #[test]
+    fn two_ways_into_an_engine_are_told_apart() {
+        let mut served = series("a", 1, &[10.0]);
+        served.context.engine_version = Some("1.0 via=serve".into());
+        let mut inside = series("a", 1, &[12.0]);
+        inside.context.engine_version = Some("1.0".into());
+        let groups = groups(&[served, inside]);
+        let mut labels: Vec<String> = groups.iter().map(|group| group.engine_label_among(&groups)).collect();
+        labels.sort();
+        assert!(labels.len() == 2 && labels[1].ends_with("(via=serve)") && !labels[0].contains('('), "{labels:?}");
+        assert_eq!(groups[0].engine_label_among(&groups[..1]), groups[0].engine_label());
     }
 
     #[test]

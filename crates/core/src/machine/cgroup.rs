@@ -323,7 +323,10 @@ mod tests {
                 ("sys/fs/cgroup/memory/memory.usage_in_bytes", "5000\n"),
                 ("sys/fs/cgroup/memory/jobs/a/memory.limit_in_bytes", limit),
                 ("sys/fs/cgroup/memory/jobs/a/memory.usage_in_bytes", "3000\n"),
-                ("sys/fs/cgroup/memory/jobs/a/memory.stat", "cache 9\ntotal_inactive_file 400\ntotal_active_file 600\n"),
+                (
+                    "sys/fs/cgroup/memory/jobs/a/memory.stat",
+                    "cache 9\ntotal_inactive_file 400\ntotal_active_file 600\n",
+                ),
             ]
         };
         assert_eq!(headroom_of_version_1(&tree("room", &files("8000\n"), &[])), Some(6000));

@@ -134,7 +134,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         launch: Option<u32>,
         /// Short name: `resident` or `not_resident` (whether the worker stays loaded between rounds), `ended` (why the
-        /// run was over), `interrupted` (who stopped it).
+        /// run was over), `interrupted` (who stopped it), `cold_start` (kernels had to be compiled first).
         code: String,
         /// In words.
         message: String,

@@ -129,6 +129,7 @@ impl<'a> Runner<'a> {
             observer: &mut *self.hooks.observer,
             stop: self.hooks.stop,
             task: &*self.task,
+            notes: self.hooks.progress,
             progress: &progress,
         };
         let stayed = case.live.is_some();

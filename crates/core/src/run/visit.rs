@@ -9,8 +9,9 @@ use super::usage::Usage;
 use super::{Observer, Options, Stop, ask, cross_check};
 use crate::engine::Failed;
 use crate::machine;
-use crate::progress::Task;
+use crate::progress::{Progress, Task};
 use crate::record::{self, Event};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokometer_protocol::Generated;
@@ -36,6 +37,7 @@ pub(super) struct Around<'r> {
     pub observer: &'r mut dyn Observer,
     pub stop: &'r Stop,
     pub task: &'r dyn Task,
+    pub notes: &'r dyn Progress,
     /// How far the run is, in words.
     pub progress: &'r str,
 }
@@ -168,7 +170,12 @@ impl Running<'_> {
         let loaded = ask::load(&mut live.worker, self.job)?;
         live.computing = loaded.pid.unwrap_or(live.computing);
         self.need = Need::of(&loaded, &live.worker.hello);
+        let cold = cold_start(&loaded.details);
         self.journal.append(&Event::Load { launch: live.launch, loaded: Box::new(loaded) })?;
+        if let Some(message) = cold {
+            around.notes.note(&format!("{}: {message}", self.job.case.title()));
+            self.journal.append(&Event::Note { launch: Some(live.launch), code: "cold_start".into(), message })?;
+        }
         Ok(())
     }
 
@@ -247,6 +254,15 @@ impl Running<'_> {
     }
 }
 
+/// In words, that an engine had to compile its kernels first; the time is in no figure.
+fn cold_start(details: &BTreeMap<String, String>) -> Option<String> {
+    let cold = details.get("jit").is_some_and(|state| state == "cold");
+    let ns = details.get("jit_ns").and_then(|ns| ns.parse::<u64>().ok());
+    let kernels = details.get("kernels_compiled").map(|n| format!(" {n} kernels")).unwrap_or_default();
+    let took = ns.map(|ns| format!(" in {:.1} s", ns as f64 / 1e9)).unwrap_or_default();
+    cold.then(|| format!("cold start: compiled{kernels}{took}, once for this machine"))
+}
+
 /// Whether a repetition generated other tokens than the first one, which is kept.
 fn changed(first: &mut Option<Vec<u32>>, generated: &Generated) -> bool {
     *first.get_or_insert_with(|| generated.tokens.clone()) != generated.tokens
@@ -255,6 +271,17 @@ fn changed(first: &mut Option<Vec<u32>>, generated: &Generated) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cold_start_is_told_with_what_it_cost() {
+        let details = |state: &str| {
+            let all = [("jit", state), ("jit_ns", "2500000000"), ("kernels_compiled", "7")];
+            all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        let told = cold_start(&details("cold")).unwrap();
+        assert_eq!(told, "cold start: compiled 7 kernels in 2.5 s, once for this machine");
+        assert_eq!((cold_start(&details("warm")), cold_start(&BTreeMap::new())), (None, None));
+    }
 
     #[test]
     fn an_engine_that_changes_its_mind_is_noticed() {
