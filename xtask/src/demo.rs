@@ -33,8 +33,8 @@ pub fn main(mut args: Args) -> Result<()> {
     let mut run = Cmd::new(paths::tokometer()).arg("--dir").arg(&dir).arg("all");
     run = run.args(["--model", &model, "--engine", &engines, "--quantize", QUANTIZATIONS]);
     if !full {
-        // Three launches: with one, nothing can be said of what launches differ by.
-        run = run.args(["--quick", "--launches", "3", "--repetitions", "3"]);
+        // Five launches: with fewer, what launches differ by is hardly known, and little can be said for sure.
+        run = run.args(["--quick", "--launches", "5", "--repetitions", "2"]);
     }
     run.args(passed_on)
         .hint("What was measured is kept; run the demo again to go on. `tokometer doctor` shows what an engine lacks.")

@@ -4,7 +4,7 @@ use super::{OK, Session, print_json, roofline, validity};
 use crate::args::Analyze;
 use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result};
-use tokometer_core::analyze::{self, Analysis, Estimate, Group, best_per_host};
+use tokometer_core::analyze::{self, Analysis, Comparison, Estimate, Group, best_per_host};
 use tokometer_core::collate;
 
 /// The command.
@@ -181,7 +181,7 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
             format!("{} {}", group.engine_label_among(&analysis.groups), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
-            comparison.words(),
+            verdict(comparison),
             comparison.against.clone(),
         ]);
     }
@@ -190,6 +190,14 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
         terminal.line(&terminal.paint(Style::Bold, "Speedups"));
         lines.iter().for_each(|line| terminal.line(line));
         terminal.line("");
+    }
+}
+
+/// The verdict; where nothing can be told, how many more rounds would tell.
+fn verdict(comparison: &Comparison) -> String {
+    match comparison.more_rounds {
+        Some(more) => format!("{} (+{more} rounds would)", comparison.words()),
+        None => comparison.words(),
     }
 }
 
