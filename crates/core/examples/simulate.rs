@@ -79,14 +79,9 @@ impl Source {
                 }
                 _ => self.normal(),
             };
+            let stalled = self.noise == Noise::Stalls && self.uniform() < 0.02;
             let stall = match self.noise {
-                Noise::Stalls => {
-                    if self.uniform() < 0.02 {
-                        0.5
-                    } else {
-                        0.0
-                    }
-                }
+                Noise::Stalls if stalled => 0.5,
                 Noise::Hiccups => {
                     (0..STEPS).filter(|_| self.random.below(500) == 0).count() as f64 * 9.0 / STEPS as f64
                 }
