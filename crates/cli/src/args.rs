@@ -149,6 +149,7 @@ A and B are working folders, folders of raw logs, CSV files, raw logs, or runs, 
 (four characters do). The ratio is B over A. Faster, slower or the same within --within are said only where an
 interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
 Different machines, models, token counts or bits per weight are named and refused without --anyway.
+What was measured in different runs, once on a quiet machine and once beside other programs, is never told apart.
 With --fail-above the exit code is 4 when a case is established to be slower by more than that.")]
     Compare(Compare),
     /// Whether engines compute the same: greedy tokens and log-probabilities side by side

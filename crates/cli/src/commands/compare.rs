@@ -71,7 +71,7 @@ fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize
     let Some(limit) = limit else { return Vec::new() };
     let beyond = |versus: &Versus| {
         let speed = METRICS.iter().any(|metric| metric.name == versus.metric && metric.speed);
-        let sure = !matches!(versus.ratio.verdict, Verdict::OneLaunch | Verdict::NoInterval);
+        let sure = !matches!(versus.ratio.verdict, Verdict::OneLaunch | Verdict::NoInterval | Verdict::OtherConditions);
         sure && versus.ratio.interval.is_some_and(|interval| judge.slower_than(interval, speed, limit))
     };
     (0..found.len()).filter(|i| beyond(&found[*i])).collect()

@@ -44,6 +44,8 @@ pub enum Verdict {
     OneLaunch,
     /// Too few samples for an interval.
     NoInterval,
+    /// Measured in different runs, while the machine was not as quiet for the one as for the other.
+    OtherConditions,
 }
 
 impl Verdict {
@@ -116,6 +118,7 @@ impl Judge {
             Verdict::CannotTell => "cannot tell".into(),
             Verdict::OneLaunch => "cannot tell (one launch)".into(),
             Verdict::NoInterval => "no interval".into(),
+            Verdict::OtherConditions => "cannot tell (conditions)".into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Two sets of measurements against each other: which case of the one belongs to which of the other, and what is so
 //! different between them that a ratio would mislead.
 
-use super::{Group, Judge, Metric, Ratio};
+use super::{Group, Judge, Metric, Ratio, Verdict, warning_meaning};
 use serde::Serialize;
 
 /// Bits per weight that differ by more than this share are different quantizations.
@@ -64,13 +64,25 @@ pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
 pub fn versus(a: &[Group], b: &[Group], pairs: &[Pair], metrics: &[&'static Metric], judge: &Judge) -> Vec<Versus> {
     let of = |judge: &Judge| -> Vec<Versus> {
         let each = |(i, pair): (usize, &Pair), metric: &'static Metric| {
-            let ratio = Ratio::between(metric, &b[pair.b], &a[pair.a], judge)?;
+            let mut ratio = Ratio::between(metric, &b[pair.b], &a[pair.a], judge)?;
+            if !ratio.paired && conditions(&a[pair.a]) != conditions(&b[pair.b]) {
+                (ratio.verdict, ratio.more_rounds) = (Verdict::OtherConditions, None);
+            }
             Some(Versus { pair: i, metric: metric.name, ratio })
         };
         pairs.iter().enumerate().flat_map(|pair| metrics.iter().filter_map(move |metric| each(pair, metric))).collect()
     };
     let comparisons = of(judge).len();
     of(&Judge { comparisons, ..*judge })
+}
+
+/// What of the machine disturbed a case, in words. Drifts inside of a run are in its intervals.
+fn conditions(group: &Group) -> Vec<&'static str> {
+    let inside = ["memory_drift", "compute_drift", "unsteady_machine"];
+    let from_outside = group.warnings.iter().filter(|code| !inside.contains(&code.as_str()));
+    let mut words: Vec<&str> = from_outside.filter_map(|code| warning_meaning(code)).collect();
+    words.sort_unstable();
+    words
 }
 
 fn obstacles(a: &Group, b: &Group) -> Vec<String> {
@@ -110,6 +122,11 @@ fn differences(a: &Group, b: &Group) -> Vec<String> {
     differ("batch", x.batch.map(|n| n.to_string()), y.batch.map(|n| n.to_string()));
     differ("flash attention", x.flash_attn.map(|on| on.to_string()), y.flash_attn.map(|on| on.to_string()));
     differ("KV cache", x.kv_type.clone(), y.kv_type.clone());
+    let told = |group: &Group| match conditions(group).as_slice() {
+        [] => Some("nothing".to_owned()),
+        words => Some(words.join(", ")),
+    };
+    differ("what disturbed it", told(a), told(b));
     found
 }
 
@@ -138,6 +155,18 @@ mod tests {
         };
         assert_eq!(verdict("int8"), Some((Verdict::Slower, false)));
         assert_eq!(verdict("float16"), Some((Verdict::Same, false)));
+    }
+
+    #[test]
+    fn runs_of_a_quiet_and_of_a_busy_machine_tell_nothing() {
+        let one = case("float16", "r1", &CALM);
+        let mut two = case("float16", "r2", &CALM.map(|ms| ms * 1.5));
+        two[2].context.warnings.push("other_load".into());
+        let (a, b) = (groups(&one), groups(&two));
+        let pairs = pairs(&a, &b);
+        let found = versus(&a, &b, &pairs, &[DECODE], &Judge::default());
+        assert_eq!(found[0].ratio.verdict, Verdict::OtherConditions);
+        assert!(pairs[0].differences.iter().any(|text| text.contains("other programs")), "{pairs:?}");
     }
 
     #[test]
