@@ -353,7 +353,8 @@ pub struct Compare {
     /// Exit with 4 when a case is established to be slower by more than this share
     #[arg(long, value_name = "SHARE", value_parser = plan::until)]
     pub fail_above: Option<f64>,
-    /// Show ratios of what is not the same machine, model, workload or bit width, too
+    /// Show ratios of what is not the same machine, model, workload or bit width, too, and judge runs of which one was
+    /// disturbed
     #[arg(long)]
     pub anyway: bool,
     /// Print the result as JSON

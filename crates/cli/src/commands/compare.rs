@@ -22,7 +22,7 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
     if pairs.is_empty() {
         bail!("{} and {} have no engine and quantization in common; nothing can be compared", options.a, options.b);
     }
-    let found = versus(&a, &b, &pairs, &metrics, &judge);
+    let found = versus(&a, &b, &pairs, &metrics, &judge, options.anyway);
     let judge = Judge { comparisons: found.len(), ..judge };
     let regressions = regressions(&found, &judge, limit);
     let obstacles: Vec<String> = pairs

@@ -61,11 +61,19 @@ pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
 }
 
 /// The ratios of every pair. They are read together, so their verdicts share the level of `judge`.
-pub fn versus(a: &[Group], b: &[Group], pairs: &[Pair], metrics: &[&'static Metric], judge: &Judge) -> Vec<Versus> {
+/// `anyway`: also of runs while the machine was not as quiet for the one as for the other.
+pub fn versus(
+    a: &[Group],
+    b: &[Group],
+    pairs: &[Pair],
+    metrics: &[&'static Metric],
+    judge: &Judge,
+    anyway: bool,
+) -> Vec<Versus> {
     let of = |judge: &Judge| -> Vec<Versus> {
         let each = |(i, pair): (usize, &Pair), metric: &'static Metric| {
             let mut ratio = Ratio::between(metric, &b[pair.b], &a[pair.a], judge)?;
-            if !ratio.paired && conditions(&a[pair.a]) != conditions(&b[pair.b]) {
+            if !anyway && !ratio.paired && conditions(&a[pair.a]) != conditions(&b[pair.b]) {
                 (ratio.verdict, ratio.more_rounds) = (Verdict::OtherConditions, None);
             }
             Some(Versus { pair: i, metric: metric.name, ratio })
@@ -148,7 +156,7 @@ mod tests {
         let (a, b) = (groups(&one), groups(&two));
         let pairs = pairs(&a, &b);
         assert_eq!(pairs.len(), 2);
-        let found = versus(&a, &b, &pairs, &[DECODE], &Judge::default());
+        let found = versus(&a, &b, &pairs, &[DECODE], &Judge::default(), false);
         let verdict = |name: &str| {
             let of = |v: &&Versus| a[pairs[v.pair].a].key.quantize == name;
             found.iter().find(of).map(|v| (v.ratio.verdict, v.ratio.paired))
@@ -164,7 +172,7 @@ mod tests {
         two[2].context.warnings.push("other_load".into());
         let (a, b) = (groups(&one), groups(&two));
         let pairs = pairs(&a, &b);
-        let found = versus(&a, &b, &pairs, &[DECODE], &Judge::default());
+        let found = versus(&a, &b, &pairs, &[DECODE], &Judge::default(), false);
         assert_eq!(found[0].ratio.verdict, Verdict::OtherConditions);
         assert!(pairs[0].differences.iter().any(|text| text.contains("other programs")), "{pairs:?}");
     }
