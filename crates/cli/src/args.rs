@@ -73,6 +73,7 @@ Examples:
   tokometer run --model model.gguf --quantize default --prompt-tokens 1024 --gen-tokens 256
   tokometer run --model synthetic:tiny --quantize float16,int8 --quick --threads 2
   tokometer run --size 1B --quantize int8,nf4 --until 1% --budget 10m
+  tokometer run --engine llamacpp,tinygrad --size 1B --until 1% --ratios
   tokometer run --engine mlc_llm --via serve --model synthetic:tiny --quantize nf4
 
 A run is a series of rounds: each round measures every case once, in an order shuffled from the seed. Without --rounds,
@@ -115,6 +116,26 @@ Examples:
   tokometer all --model synthetic:60M --quick
   tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4")]
     All(Run),
+    /// The whole matrix of engines, models, quantizations, contexts, threads; resumable
+    #[command(after_help = "\
+Examples:
+  tokometer sweep --size 1B --quantize all
+  tokometer sweep --model synthetic:60M --quantize all --depth 0,512,2048 --threads 1,2 --dry-run
+  tokometer sweep                    the matrix of [sweep] in tokometer.toml
+  tokometer sweep --resume           go on after Ctrl-C, a crash, a full disk or a reboot
+  tokometer sweep --resume --retry-failed
+
+Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in
+rounds. A finished case is never measured again unless asked (--again). What an engine does not offer, what does not fit into
+memory and what fails is a row with its reason, and the rest goes on. At the end the raw logs are collated, analyzed, plotted
+and presented. Ctrl-C once finishes the case that is being measured, twice stops now.")]
+    Sweep(Box<Sweep>),
+    /// How far the sweep in this folder is, from any terminal
+    #[command(after_help = "\
+Examples:
+  tokometer status
+  tokometer --dir results status --json")]
+    Status(Json),
     /// All that a stranger needs to repeat a measurement, and whether its raw log is as it was written
     #[command(after_help = "\
 Examples:
@@ -243,6 +264,9 @@ pub struct Run {
     /// after 8, 10, 13, 17, ... rounds, and it ends at the second such look in a row
     #[arg(long, value_name = "P%", value_parser = plan::until)]
     pub until: Option<f64>,
+    /// With --until: of the ratio of every case to the first one, taken round by round, instead of every figure
+    #[arg(long)]
+    pub ratios: bool,
     /// Begin no round that would end later than this after the first began, as 90s, 10m or 1h
     #[arg(long, value_name = "TIME", value_parser = plan::budget)]
     pub budget: Option<u64>,
@@ -285,6 +309,115 @@ pub struct Run {
     /// Seconds without an answer after which a worker counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
+}
+
+/// `sweep`. What is a list here is an axis.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Sweep {
+    /// Engines, comma-separated [default: all that are installed]
+    #[arg(long, value_delimiter = ',', value_name = "E", help_heading = "Axes")]
+    pub engine: Vec<String>,
+    /// Models: hf:org/name[@revision], folders, .gguf files, synthetic:tiny|60M|1B|3B|8B
+    #[arg(long, value_delimiter = ',', value_name = "M", help_heading = "Axes")]
+    pub model: Vec<String>,
+    /// Built-in checkpoints: 1B, 3B, 8B, 70B, 405B (Llama 3 Instruct)
+    #[arg(long, value_delimiter = ',', value_name = "SIZE", help_heading = "Axes")]
+    pub size: Vec<String>,
+    /// all (the four common labels), labels, or native names of an engine [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "Q", help_heading = "Axes")]
+    pub quantize: Vec<String>,
+    /// Prompt tokens [default: 512]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub prompt_tokens: Vec<u32>,
+    /// Generated tokens [default: 128]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub gen_tokens: Vec<u32>,
+    /// Tokens in the KV cache before the prompt [default: 0]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub depth: Vec<u32>,
+    /// Threads [default: one per physical core]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub threads: Vec<u32>,
+    /// Logical batches [default: the engine's]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub batch: Vec<u32>,
+    /// Physical batches [default: the engine's]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub ubatch: Vec<u32>,
+    /// Types of the KV cache [default: the engine's]
+    #[arg(long, value_delimiter = ',', value_name = "TYPE", help_heading = "Axes")]
+    pub kv_type: Vec<String>,
+    /// Flash attention: on, off, auto
+    #[arg(long, value_delimiter = ',', value_name = "WHEN", value_parser = ["auto", "on", "off"], help_heading = "Axes")]
+    pub flash_attn: Vec<String>,
+    /// Devices by the engine's name
+    #[arg(long, value_delimiter = ',', value_name = "D", help_heading = "Axes")]
+    pub device: Vec<String>,
+    /// Seeds [default: 42]
+    #[arg(long, value_delimiter = ',', value_name = "N", help_heading = "Axes")]
+    pub seed: Vec<u64>,
+    /// An engine's own setting, NAME=VALUE; a name that comes twice is an axis
+    #[arg(long = "option", value_name = "NAME=VALUE", help_heading = "Axes")]
+    pub options: Vec<String>,
+    /// Launches of each case, spread evenly over the rounds [default: 3]
+    #[arg(long, value_name = "N")]
+    pub launches: Option<u32>,
+    /// Rounds of each block; at most so many with --until or --budget [default: one for each launch]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// Add rounds to a block until the 95% interval of every figure is within this share on either side, as 1%
+    #[arg(long, value_name = "P%", value_parser = plan::until)]
+    pub until: Option<f64>,
+    /// With --until: of the ratio of every case to the first one of its block
+    #[arg(long)]
+    pub ratios: bool,
+    /// Time that the rounds of one block may take, as 90s, 10m or 1h
+    #[arg(long, value_name = "TIME", value_parser = plan::budget)]
+    pub budget: Option<u64>,
+    /// Keep engines loaded between rounds: auto (where memory allows), always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = residency)]
+    pub resident: Residency,
+    /// Repetitions of each case in a round [default: 5]
+    #[arg(long, value_name = "N")]
+    pub repetitions: Option<u32>,
+    /// Warm-up passes after a start, never in the figures
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub warmup: u32,
+    /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given
+    #[arg(long)]
+    pub quick: bool,
+    /// Memory that each worker may use, as 6G [default: what is free, where control groups can be made]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<String>,
+    /// Seconds without an answer after which a worker counts as hung
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
+    /// A llama.cpp convert_hf_to_gguf.py for architectures that Tokometer does not convert itself
+    #[arg(long, value_name = "PATH")]
+    pub converter: Option<PathBuf>,
+    /// List the cases with estimated time, memory and disk, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with the sweep of this folder, with the options that it was begun with
+    #[arg(long, conflicts_with_all = ["engine", "model", "size", "quantize", "prompt_tokens", "gen_tokens", "depth", "threads",
+        "batch", "ubatch", "kv_type", "flash_attn", "device", "seed", "options", "launches", "rounds", "until", "budget",
+        "repetitions", "quick", "again"])]
+    pub resume: bool,
+    /// Measure cases again that failed or were skipped; their old logs are kept in benchmark_output/superseded/
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// Measure finished cases again as well; their logs stay and count too
+    #[arg(long)]
+    pub again: bool,
+    /// Models that are prepared at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub jobs: u32,
+    /// Measure only: no CSV, plots and presentation at the end
+    #[arg(long)]
+    pub measure_only: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn residency(text: &str) -> Result<Residency, &'static str> {

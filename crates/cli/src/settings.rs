@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokometer_core::engine::{self, Discovery, Engine, Program, Timeouts};
 use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::plan::sweep::Base;
 use tokometer_core::plan::{self, Case, Config, Ends, ModelRef, Schedule, Settings, Workload};
 use tokometer_core::prepare::Store;
 
@@ -137,9 +138,8 @@ pub struct RunSettings {
     pub machine: Machine,
 }
 
-/// Joins and checks the options of `run`.
-pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<RunSettings> {
-    let machine = Machine::this();
+/// What the options of `run` say for every case: workload, settings, seed, how often.
+pub fn base(args: &Run, config: &Config, machine: &Machine) -> Result<Base> {
     let defaults = &config.defaults;
     let quick = args.quick;
     let pick = |flag: Option<u32>, own: Option<u32>, quick_value: u32, value: u32| {
@@ -150,23 +150,19 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
         gen_tokens: pick(args.gen_tokens, defaults.gen_tokens, 32, 128),
         depth: args.depth,
     };
-    let base = if quick { Schedule::quick() } else { Schedule::default() };
-    let launches = pick(args.launches, defaults.launches, base.launches, base.launches);
+    let often = if quick { Schedule::quick() } else { Schedule::default() };
+    let launches = pick(args.launches, defaults.launches, often.launches, often.launches);
     let schedule = Schedule {
         launches: launches_in(launches, args)?,
-        repetitions: pick(args.repetitions, defaults.repetitions, base.repetitions, base.repetitions),
+        repetitions: pick(args.repetitions, defaults.repetitions, often.repetitions, often.repetitions),
         warmup: args.warmup,
     };
     schedule.validate()?;
-    let ends = Ends { rounds: args.rounds, until: args.until, budget_s: args.budget };
+    let ends = Ends { rounds: args.rounds, until: args.until, ratios: args.ratios, budget_s: args.budget };
     let ends = ends.or_one_round_per_launch(schedule.launches)?;
     workload.validate()?;
-    let found = engines(&args.selection.engine, config, missing)?;
-    let model = model(&args.selection, config)?;
-    let seed = args.seed.or(defaults.seed).unwrap_or(42);
-    let threads = threads_for(args.selection.threads.or(defaults.threads), &machine);
     let settings = Settings {
-        threads: Some(threads),
+        threads: Some(threads_for(args.selection.threads.or(defaults.threads), machine)),
         batch: args.batch,
         ubatch: args.ubatch,
         flash_attn: match args.flash_attn.as_str() {
@@ -179,19 +175,41 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
         options: options(args)?,
         memory_limit: args.memory_limit.as_deref().map(memory_limit).transpose()?,
     };
+    Ok(Base { workload, settings, seed: args.seed.or(defaults.seed).unwrap_or(42), schedule, ends })
+}
+
+/// Joins and checks the options of `run`.
+pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<RunSettings> {
+    let machine = Machine::this();
+    let Base { workload, settings, seed, schedule, ends } = base(args, config, &machine)?;
+    let found = engines(&args.selection.engine, config, missing)?;
+    let model = model(&args.selection, config)?;
     let wanted: Vec<_> = found.iter().map(|found| found.engine).collect();
     let quantizations = quantizations(&args.selection, config);
     let (mut cases, refused) = plan::cases(&wanted, &model, &quantizations, workload, &settings, seed)?;
+    let (served, plain): (Vec<_>, Vec<_>) = wanted.iter().partition(|engine| engine.has_server);
+    if args.via.as_deref() == Some("serve") && served.is_empty() {
+        let names: Vec<_> = plain.iter().map(|engine| engine.name).collect();
+        bail!("--via serve is for engines that bring a server (mlc_llm), not for {}: leave it out", names.join(", "));
+    }
     for case in &mut cases {
+        // The others are measured in their own process beside it.
+        if plain.iter().any(|engine| engine.name == case.engine) {
+            case.settings.options.remove("via");
+        }
         // What tokometer.toml says for the engine, where the command line does not say otherwise.
         let own = config.engines.get(&case.engine).map(|engine| engine.options.clone()).unwrap_or_default();
         for (key, value) in own {
             case.settings.options.entry(key).or_insert(value);
         }
     }
-    let request = Duration::from_secs(args.timeout.max(1));
-    let timeouts = Timeouts { request, ..Timeouts::default() };
+    let timeouts = timeouts(args.timeout);
     Ok(RunSettings { found, model, cases, refused, schedule, ends, timeouts, seed, machine })
+}
+
+/// A worker counts as hung after so many seconds without an answer.
+pub fn timeouts(seconds: u64) -> Timeouts {
+    Timeouts { request: Duration::from_secs(seconds.max(1)), ..Timeouts::default() }
 }
 
 /// Launches that fit into the rounds: a round starts an engine once at most.
@@ -216,7 +234,7 @@ fn options(args: &Run) -> Result<BTreeMap<String, String>> {
     Ok(options)
 }
 
-fn option(text: &str) -> Result<(String, String)> {
+pub fn option(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => bail!("--option takes NAME=VALUE, not {text:?}"),
@@ -224,7 +242,7 @@ fn option(text: &str) -> Result<(String, String)> {
 }
 
 /// `6G`, `500MB`, `1.5GiB`: bytes, in decimal units unless they are binary ones.
-fn memory_limit(text: &str) -> Result<u64> {
+pub fn memory_limit(text: &str) -> Result<u64> {
     const UNITS: [(&str, f64); 6] =
         [("GiB", (1u64 << 30) as f64), ("MiB", (1u64 << 20) as f64), ("GB", 1e9), ("MB", 1e6), ("G", 1e9), ("M", 1e6)];
     let parse = |(suffix, unit): &(&str, f64)| {
@@ -235,6 +253,15 @@ fn memory_limit(text: &str) -> Result<u64> {
         // No engine starts in less; more than 2^53 bytes is no limit.
         Some(bytes) if (1e6..9e15).contains(&bytes) => Ok(bytes as u64),
         _ => bail!("--memory-limit takes an amount with its unit, as 6G or 500M, and at least 1M; not {text:?}"),
+    }
+}
+
+/// The end of a long name, which tells names apart better than its beginning.
+pub fn short(name: &str, most: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    match letters.len() > most {
+        true => format!("…{}", letters[letters.len() + 1 - most..].iter().collect::<String>()),
+        false => name.to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod prepare;
 pub mod record;
 pub mod run;
+pub mod sweep;
 
 pub mod collate;
 

@@ -4,6 +4,7 @@
 //! library prints can reach the protocol. `serve` answers calls, `measure` holds the timed loop, `llama` is the thin
 //! layer over the C API. Scheduling, statistics and files are the harness's.
 
+mod bare;
 mod llama;
 mod measure;
 mod score;
@@ -30,6 +31,19 @@ fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--version") {
         println!("tokometer-worker-llamacpp {}", env!("CARGO_PKG_VERSION"));
         return 0.into();
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "--bare") {
+        return match bare::run(&arguments[1..]) {
+            Ok(line) => {
+                println!("{line}");
+                0.into()
+            }
+            Err(failure) => {
+                eprintln!("tokometer-worker-llamacpp: {}", failure.message);
+                1.into()
+            }
+        };
     }
     let result = take_stdout().and_then(|out| serve::serve(BufReader::new(io::stdin().lock()), out));
     match result {

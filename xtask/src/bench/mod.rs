@@ -5,12 +5,15 @@
 
 mod collate;
 mod convert;
+mod harness;
 mod llama_cpp;
 mod machine;
 mod measure;
 mod plots;
+mod precision;
 mod table;
 mod tokometer;
+mod verdicts;
 mod worker;
 
 use crate::args::{Args, Usage};
@@ -32,7 +35,7 @@ pub struct Bench {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const BENCHES: &[Bench] = &[worker::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
+pub const BENCHES: &[Bench] = &[worker::BENCH, harness::BENCH, verdicts::BENCH, precision::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
 
 /// What the command line chose; what it left open is each benchmark's own choice.
 struct Options {

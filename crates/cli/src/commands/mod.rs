@@ -14,6 +14,8 @@ mod rule;
 mod run;
 mod shell;
 mod show;
+mod status;
+mod sweep;
 mod validity;
 mod verify;
 
@@ -60,6 +62,8 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::All(options) => all::all(&session, options),
         Command::Show(options) => show::show(&session, options),
         Command::Rerun(options) => rerun::rerun(&session, options),
+        Command::Sweep(options) => sweep::sweep(&session, options),
+        Command::Status(options) => status::status(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),

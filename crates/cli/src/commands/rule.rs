@@ -112,20 +112,38 @@ fn rounds_within(budget: Duration, so_far: &Rounds, next: Duration) -> u32 {
     so_far.done.saturating_add(more).min(MOST_ROUNDS)
 }
 
-/// Asks that half the width of the 95% interval of every figure of every case is within a share of the figure. When that
+/// Asks that half the width of the 95% interval of every figure of every case, or of its ratio to that of the first case, is
+/// within a share of it. When that
 /// may be looked at, so that stopping does not bias what was measured, is the business of [`rounds`].
-pub struct Narrow(pub f64);
+pub struct Narrow {
+    /// Half the width, as a share of the figure.
+    share: f64,
+    /// Of what.
+    goal: Goal,
+}
+
+impl Narrow {
+    /// What `--until` asks for, if it was given.
+    pub fn asked(ends: &Ends) -> Option<Box<dyn Precision>> {
+        let goal = if ends.ratios { Goal::Ratios } else { Goal::Figures };
+        ends.until.map(|share| Box::new(Narrow { share, goal }) as Box<dyn Precision>)
+    }
+}
 
 impl Precision for Narrow {
     fn judge(&mut self, so_far: &Rounds) -> Judgement {
         let figures: Vec<Figure> = so_far.cases.iter().flat_map(|case| figures(case, so_far.done)).collect();
-        let rule = rounds::Rule { half_width: self.0, goal: Goal::Figures, max_rounds: None };
+        let rule = rounds::Rule { half_width: self.share, goal: self.goal, max_rounds: None };
         let (reached, expected, standing) = match rounds::decide(&figures, &rule) {
             Decision::Stop { reached, standing } => (reached, None, standing),
             Decision::Continue { expected_rounds, standing } => (false, expected_rounds, standing),
         };
         let words = match standing.widest {
-            Some(width) => format!("widest interval ±{:.2}%", width * 100.0),
+            Some(width) => match self.goal {
+                Goal::Figures => format!("widest interval ±{:.2}%", width * 100.0),
+                Goal::Ratios => format!("widest interval of a ratio ±{:.2}%", width * 100.0),
+            },
+            None if self.goal == Goal::Ratios && so_far.cases.len() < 2 => "one case has no ratio".into(),
             None => "no interval yet".into(),
         };
         Judgement { reached, words, rounds: expected.map(|more| so_far.done.saturating_add(more)) }
@@ -181,6 +199,22 @@ mod tests {
         }
     }
 
+    /// Two cases that drift together: each is far from narrow, and their ratio is exact.
+    #[test]
+    fn ratios_are_narrow_where_figures_are_not() {
+        let drifting: Vec<f64> = (0..10).map(|i| 1.0 + 0.1 * f64::from(i)).collect();
+        let mut both = rounds(&drifting);
+        let mut other = rounds(&drifting.iter().map(|tpot| tpot * 2.0).collect::<Vec<_>>()).cases.remove(0);
+        other.visits.iter_mut().flat_map(|visit| &mut visit.repetitions).for_each(|m| (m.ttft_ms, m.e2e_ms) = (9.0, 90.0));
+        both.cases.push(other);
+        let ends = |ratios| Ends { until: Some(0.01), ratios, ..Ends::default() };
+        let mut figures = Rule::new(ends(false), Narrow::asked(&ends(false)));
+        assert!(matches!(figures.after_round(&both), Next::Continue { .. }));
+        let mut ratios = Rule::new(ends(true), Narrow::asked(&ends(true)));
+        let Next::Stop { reason } = ratios.after_round(&both) else { panic!("it goes on") };
+        assert!(reason.contains("interval of a ratio"), "{reason}");
+    }
+
     #[test]
     fn a_number_of_rounds_is_kept() {
         let mut rule = Rule::new(Ends { rounds: Some(2), ..Ends::default() }, None);
@@ -203,7 +237,7 @@ mod tests {
     #[test]
     fn narrow_intervals_end_a_run_and_wide_ones_tell_how_many_rounds_it_takes() {
         let ends = Ends { until: Some(0.01), ..Ends::default() };
-        let mut rule = Rule::new(ends, Some(Box::new(Narrow(0.01))));
+        let mut rule = Rule::new(ends, Narrow::asked(&ends));
         assert_eq!(expected(rule.after_round(&rounds(&[1.0]))), None);
         assert!(expected(rule.after_round(&rounds(&[1.0, 1.1, 0.9, 1.05]))).unwrap() > 10);
         assert!(rule.status().unwrap().contains("widest interval ±"));

@@ -1,6 +1,6 @@
 //! `tokometer run`: step 2.
 
-use super::rule::{Narrow, Precision, Rule};
+use super::rule::{Narrow, Rule};
 use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json};
 use crate::args::Run;
 use crate::interrupt;
@@ -67,9 +67,7 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
 /// Measures the jobs, round after round; Ctrl-C stops it.
 fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[Job]) -> Result<Outcome> {
     let terminal = session.terminal;
-    // The one place where the rule that judges `--until` is chosen.
-    let precision = settings.ends.until.map(|share| Box::new(Narrow(share)) as Box<dyn Precision>);
-    let mut rule = Rule::new(settings.ends, precision);
+    let mut rule = Rule::new(settings.ends, Narrow::asked(&settings.ends));
     let threads = settings.cases.iter().filter_map(|case| case.settings.threads).max();
     let mut observer = Watch::new(threads.unwrap_or(settings.machine.logical_cpus), Root::default());
     let options = Options {
@@ -78,16 +76,21 @@ fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[J
         ends: settings.ends,
         resident: options.resident,
         machine: settings.machine,
-        command: std::iter::once("tokometer".to_owned())
-            .chain(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
-            .collect(),
+        command: command_line(),
         timeouts: settings.timeouts,
         seed: settings.seed,
+        leave_open: false,
     };
     let stop = Stop::default();
     let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
     let hooks = Hooks { progress: terminal.progress(), controller: &mut rule, observer: &mut observer, stop: &stop };
     Ok(run::run(jobs, &options, hooks)?)
+}
+
+/// The command line of this process, for the record.
+pub fn command_line() -> Vec<String> {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("tokometer".to_owned()).chain(words).collect()
 }
 
 /// Says how a memory limit will be kept.
@@ -143,6 +146,7 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
                     model_path: prepared.path,
                     manifest: prepared.manifest,
                     logical_cpus: settings.machine.logical_cpus,
+                    marks: Vec::new(),
                 });
             }
             Err(error) => failed.push(format!("{}: {error:#}", case.title())),
@@ -152,7 +156,7 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
 }
 
 /// The groups that the raw log of a case holds; none if nothing was measured.
-fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
+pub fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
     let Some(log) = &outcome.log else { return Ok(Vec::new()) };
     let bytes = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
     Ok(analyze::groups(&record::read_log(&bytes, log)?.series))

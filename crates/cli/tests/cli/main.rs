@@ -11,4 +11,5 @@ mod mlc_llm;
 mod pipeline;
 mod provenance;
 mod rounds;
+mod sweep;
 mod tinygrad;

@@ -174,6 +174,15 @@ fn narrow_intervals_end_the_run() {
 }
 
 #[test]
+fn narrow_ratios_end_the_run() {
+    let dir = Dir::new("until-ratios");
+    let ran = run(&dir, &["--until", "1%", "--ratios", "--rounds", "50", "--repetitions", "2", "--resident", "always"]);
+    assert!(ran.out.contains("interval of a ratio ±"), "{}", ran.out);
+    assert_eq!(logs(&dir)[0][0]["schedule"]["ends"]["ratios"], true);
+    dir.mock(&["--ratios"]).fails(1, &["--until 1% --ratios"]);
+}
+
+#[test]
 fn ends_that_make_no_sense_are_refused() {
     let dir = Dir::new("ends");
     dir.mock(&["--budget", "soon"]).fails(2, &["10m"]);

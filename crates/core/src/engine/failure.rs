@@ -44,6 +44,12 @@ impl Kind {
             Kind::Error => "error",
         }
     }
+
+    /// The kind of that name; one that is not known is an error.
+    pub fn by_name(name: &str) -> Kind {
+        let all = [Kind::NotInstalled, Kind::Crash, Kind::Hang, Kind::Garbage, Kind::OutOfMemory, Kind::Unsupported];
+        all.into_iter().find(|kind| kind.name() == name).unwrap_or(Kind::Error)
+    }
 }
 
 impl Failed {

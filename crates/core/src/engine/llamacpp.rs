@@ -13,5 +13,6 @@ pub const ENGINE: Engine = Engine {
         "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K", "TQ2_0", "TQ1_0",
     ],
     program: Program::Native("tokometer-worker-llamacpp"),
+    has_server: false,
     hidden: false,
 };

@@ -36,5 +36,6 @@ pub const ENGINE: Engine = Engine {
             ("macos", "python -m pip install --pre -U -f https://mlc.ai/wheels mlc-llm-nightly-cpu mlc-ai-nightly-cpu"),
         ],
     }),
+    has_server: true,
     hidden: false,
 };

@@ -10,5 +10,6 @@ pub const ENGINE: Engine = Engine {
     labels: &[("default", "mock-8"), ("float16", "mock-16"), ("int8", "mock-8"), ("nf4", "mock-4")],
     natives: &["mock-4", "mock-8", "mock-16"],
     program: Program::Native("tokometer-worker-mock"),
+    has_server: false,
     hidden: true,
 };

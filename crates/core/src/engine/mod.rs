@@ -37,6 +37,8 @@ pub struct Engine {
     pub natives: &'static [&'static str],
     /// How its worker is started.
     pub program: Program,
+    /// Whether it brings an HTTP server of its own through which it can be measured (`--via serve`).
+    pub has_server: bool,
     /// Shown to nobody but tests: not part of "all engines".
     pub hidden: bool,
 }

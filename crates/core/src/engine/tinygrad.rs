@@ -10,5 +10,6 @@ pub const ENGINE: Engine = Engine {
     labels: &[("default", "default"), ("float16", "float16"), ("int8", "int8"), ("nf4", "nf4")],
     natives: &["float32", "float16", "int8", "nf4"],
     program: Program::Python { module: "tokometer_tinygrad", environment: "tinygrad" },
+    has_server: false,
     hidden: false,
 };

@@ -16,6 +16,8 @@ pub struct Config {
     pub sizes: BTreeMap<String, String>,
     /// Where engines' workers lie and what they are given.
     pub engines: BTreeMap<String, EngineConfig>,
+    /// What `tokometer sweep` runs.
+    pub sweep: super::sweep::SweepConfig,
 }
 
 /// Defaults of the command line, by the flags' names.

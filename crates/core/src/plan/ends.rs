@@ -16,6 +16,9 @@ pub struct Ends {
     /// Half the width of every interval relative to its figure, 0.01 for `1%`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<f64>,
+    /// Whether `until` asks that of every ratio to the first case, and not of every figure.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ratios: bool,
     /// Time that the rounds may take, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_s: Option<u64>,
@@ -28,6 +31,9 @@ impl Ends {
     /// No round at all, or more than can be counted.
     pub fn or_one_round_per_launch(self, launches: u32) -> Result<Ends> {
         let open = self.until.is_some() || self.budget_s.is_some();
+        if self.ratios && self.until.is_none() {
+            return Err(Error::Invalid("--ratios says what --until waits for: give both, as --until 1% --ratios".into()));
+        }
         let rounds = self.rounds.or((!open).then_some(launches));
         if rounds.is_some_and(|n| n == 0 || n > 1_000_000) {
             return Err(Error::Invalid("--rounds must be at least 1 and at most 1,000,000".into()));

@@ -5,6 +5,7 @@ mod catalog;
 mod config;
 mod ends;
 mod model;
+pub mod sweep;
 
 pub use case::{Case, Schedule, Settings, Workload};
 pub use catalog::{SIZES, checkpoint_for};

@@ -1,4 +1,4 @@
-//! Step 4: figures. Eight plots of an [`Analysis`], each as SVG and as PNG with 300 dpi; bytes, and no files.
+//! Step 4: figures. Eight plots of an [`Analysis`] and those of what was varied, each as SVG and as PNG with 300 dpi; bytes, and no files.
 //!
 //! To add a plot: one file with a function from an analysis to a sheet, and one line in [`PLOTS`].
 //!
@@ -24,6 +24,7 @@ mod marks;
 mod quantization_impact;
 mod render;
 mod roster;
+mod scaling;
 mod sheet;
 mod sideways;
 mod speedup_comparison;
@@ -45,15 +46,28 @@ use std::thread;
 
 /// All plots, in the order of the presentation.
 pub const PLOTS: &[Plot] = &[
-    Plot { name: "backend_comparison", title: backend_comparison::TITLE, build: backend_comparison::build },
-    Plot { name: "speedup_comparison", title: speedup_comparison::TITLE, build: speedup_comparison::build },
-    Plot { name: "summary_stats", title: summary_stats::TITLE, build: summary_stats::build },
-    Plot { name: "quantization_impact", title: quantization_impact::TITLE, build: quantization_impact::build },
-    Plot { name: "latency_distribution", title: latency_distribution::TITLE, build: latency_distribution::build },
-    Plot { name: "memory_throughput", title: throughput::MEMORY_TITLE, build: throughput::memory },
-    Plot { name: "param_throughput", title: throughput::PARAM_TITLE, build: throughput::param },
-    Plot { name: "device_comparison", title: device_comparison::TITLE, build: device_comparison::build },
+    always("backend_comparison", backend_comparison::TITLE, backend_comparison::build),
+    always("speedup_comparison", speedup_comparison::TITLE, speedup_comparison::build),
+    always("summary_stats", summary_stats::TITLE, summary_stats::build),
+    always("quantization_impact", quantization_impact::TITLE, quantization_impact::build),
+    always("latency_distribution", latency_distribution::TITLE, latency_distribution::build),
+    always("memory_throughput", throughput::MEMORY_TITLE, throughput::memory),
+    always("param_throughput", throughput::PARAM_TITLE, throughput::param),
+    always("device_comparison", device_comparison::TITLE, device_comparison::build),
+    where_varied("context_scaling", scaling::CONTEXT_TITLE, scaling::context),
+    where_varied("thread_scaling", scaling::THREADS_TITLE, scaling::threads),
+    where_varied("batch_scaling", scaling::BATCH_TITLE, scaling::batch),
 ];
+
+/// A plot of every set: without data it says what is missing.
+const fn always(name: &'static str, title: &'static str, build: fn(&Analysis) -> Sheet) -> Plot {
+    Plot { name, title, build, optional: false }
+}
+
+/// A plot that is drawn only where there is something to show.
+const fn where_varied(name: &'static str, title: &'static str, build: fn(&Analysis) -> Sheet) -> Plot {
+    Plot { name, title, build, optional: true }
+}
 
 /// What brings the data of most plots.
 const RUN: &[&str] = &["tokometer run --engine llamacpp --model synthetic:60M --quantize nf4", "tokometer collate"];
@@ -70,6 +84,8 @@ pub struct Plot {
     /// What it shows, in a few words.
     pub title: &'static str,
     build: fn(&Analysis) -> Sheet,
+    /// Whether it is left out where it has nothing to show.
+    optional: bool,
 }
 
 /// A drawn plot.
@@ -131,7 +147,7 @@ pub fn render(plot: &Plot, analysis: &Analysis) -> Result<Figure> {
     render::figure(plot, &(plot.build)(analysis), style::PIXELS_PER_UNIT)
 }
 
-/// Draws all plots on all cores, in the order of [`PLOTS`].
+/// Draws all plots on all cores, in the order of [`PLOTS`]; those of what was varied only where something was.
 ///
 /// # Errors
 /// The first error in that order.
@@ -146,7 +162,10 @@ fn render_all_at(analysis: &Analysis, pixels_per_unit: f32) -> Result<Vec<Figure
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(plot) = PLOTS.get(index) else { return done };
-            done.push((index, render::figure(plot, &(plot.build)(analysis), pixels_per_unit)));
+            let sheet = (plot.build)(analysis);
+            if !(plot.optional && sheet.missing.is_some()) {
+                done.push((index, render::figure(plot, &sheet, pixels_per_unit)));
+            }
         }
     };
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get()).min(PLOTS.len());

@@ -106,8 +106,9 @@ fn without_data_a_plot_says_what_brings_it() {
     let analysis = fixture::empty();
     for plot in PLOTS {
         let sheet = (plot.build)(&analysis);
-        assert!(sheet.missing.as_ref().is_some_and(|missing| missing.contains("tokometer run")), "{}", plot.name);
-        assert!(says(&sheet, "Nothing to show yet") && says(&sheet, "tokometer run"), "{}", plot.name);
+        let command = if plot.optional { "tokometer sweep" } else { "tokometer run" };
+        assert!(sheet.missing.as_ref().is_some_and(|missing| missing.contains(command)), "{}", plot.name);
+        assert!(says(&sheet, "Nothing to show yet") && says(&sheet, command), "{}", plot.name);
     }
 }
 
@@ -141,7 +142,7 @@ fn a_failed_case_is_a_category_with_the_word() {
 #[test]
 fn hosts_are_named_and_never_merged() {
     let analysis = fixture::full();
-    for plot in PLOTS {
+    for plot in PLOTS.iter().filter(|plot| !plot.optional) {
         let sheet = (plot.build)(&analysis);
         assert!(says(&sheet, "host-a") && says(&sheet, "host-b"), "{}", plot.name);
     }
@@ -170,10 +171,19 @@ fn the_same_data_give_the_same_bytes_whatever_the_threads() {
     let analysis = fixture::one_group();
     let parallel = render_all_at(&analysis, 0.2).unwrap();
     let again = render_all_at(&analysis, 0.2).unwrap();
+    // Nothing is varied in one group.
+    let plots = || PLOTS.iter().filter(|plot| !plot.optional);
     let one_by_one: Vec<Figure> =
-        PLOTS.iter().map(|plot| render::figure(plot, &(plot.build)(&analysis), 0.2).unwrap()).collect();
+        plots().map(|plot| render::figure(plot, &(plot.build)(&analysis), 0.2).unwrap()).collect();
     assert!(parallel == again && parallel == one_by_one);
-    assert!(parallel.iter().map(|figure| figure.name).eq(PLOTS.iter().map(|plot| plot.name)));
+    assert!(parallel.iter().map(|figure| figure.name).eq(plots().map(|plot| plot.name)));
+}
+
+#[test]
+fn what_was_varied_has_a_plot_only_then() {
+    let analysis = fixture::two_thread_counts();
+    let names: Vec<_> = render_all_at(&analysis, 0.2).unwrap().iter().map(|figure| figure.name).collect();
+    assert!(names.contains(&"thread_scaling") && !names.contains(&"context_scaling"), "{names:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is known of a prepared model, beside it as `manifest.json`.
 
 use super::Request;
+use crate::engine::Engine;
+use crate::plan::ModelRef;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,13 +68,18 @@ pub struct SourceFile {
 impl Manifest {
     /// For an engine that loads no model.
     pub(super) fn of_nothing(request: &Request<'_>) -> Manifest {
+        Manifest::unprepared(request.model, request.engine, request.native)
+    }
+
+    /// What can be said of a model that was not prepared: its name.
+    pub fn unprepared(model: &ModelRef, engine: &Engine, native: &str) -> Manifest {
         Manifest {
             manifest: 1,
-            name: request.model.short_name(),
-            size: crate::plan::size_label(&request.model.short_name(), 0),
-            engine: request.engine.name.into(),
-            native: request.native.into(),
-            source: SourceInfo { model: request.model.to_string(), ..SourceInfo::default() },
+            name: model.short_name(),
+            size: crate::plan::size_label(&model.short_name(), 0),
+            engine: engine.name.into(),
+            native: native.into(),
+            source: SourceInfo { model: model.to_string(), ..SourceInfo::default() },
             files: Vec::new(),
             tools: BTreeMap::new(),
             n_params: None,

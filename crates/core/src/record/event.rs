@@ -134,7 +134,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         launch: Option<u32>,
         /// Short name: `resident` or `not_resident` (whether the worker stays loaded between rounds), `ended` (why the
-        /// run was over), `interrupted` (who stopped it), `cold_start` (kernels had to be compiled first).
+        /// run was over), `interrupted` (who stopped it), `cold_start` (kernels had to be compiled first), `resumed` (a run that
+        /// was cut off goes on after its last whole round).
         code: String,
         /// In words.
         message: String,
@@ -149,11 +150,13 @@ pub enum Event {
         #[serde(default)]
         dropped: u64,
     },
-    /// A launch failed; the case may go on with the next one.
+    /// A launch failed; the case may go on with the next one. Without a launch: the case could not even be started.
     Failure {
         /// The launch.
-        launch: u32,
-        /// `crash`, `hang`, `garbage`, `out_of_memory`, `unsupported`, `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        launch: Option<u32>,
+        /// `crash`, `hang`, `garbage`, `out_of_memory`, `unsupported`, `error`; without a launch `not_offered`,
+        /// `not_installed`, `not_prepared`, `does_not_fit`.
         kind: String,
         /// What happened, with the exit status or signal.
         reason: String,

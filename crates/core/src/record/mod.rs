@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod file_name;
+mod head;
 mod header;
 mod jsonl;
 mod lines;
@@ -21,9 +22,11 @@ pub mod writer;
 
 pub use event::{Event, Resources};
 pub use file_name::FileName;
+pub use head::head;
 pub use provenance::Provenance;
 pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};
 pub use writer::LogWriter;
+pub(crate) use writer::write_error;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -120,7 +120,7 @@ pub fn events() -> Vec<Event> {
         repetition(2),
         Event::Resources { launch: 1, resources },
         Event::Launch { launch: 2, round: 2, order: 1, hello, start_ns: 5 },
-        Event::Failure { launch: 2, kind: "crash".into(), reason: "signal 9".into() },
+        Event::Failure { launch: Some(2), kind: "crash".into(), reason: "signal 9".into() },
         warning(Some(1), "high_load"),
         warning(None, "battery"),
         Event::Output { launch: 1, lines: vec!["a line".into()], dropped: 0 },

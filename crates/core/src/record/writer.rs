@@ -12,7 +12,7 @@ use crate::fingerprint::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +71,32 @@ impl LogWriter {
         }
         sync_folder(folder).map_err(|cause| write_error(folder, cause))?;
         Ok(log)
+    }
+
+    /// Goes on with a log that was cut off, after its first `keep` bytes, which must end with a whole line; what stands
+    /// behind them is cut away.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when it is finished or somebody is writing it, [`Error::Write`] otherwise.
+    pub fn reopen(partial: &Path, keep: u64) -> Result<LogWriter> {
+        let failed = |cause| write_error(partial, cause);
+        let finished = partial.with_extension("");
+        if is_being_written(partial) || finished.try_exists().map_err(failed)? {
+            return Err(Error::Exists { path: partial.to_path_buf() });
+        }
+        let mut file = OpenOptions::new().read(true).append(true).open(partial).map_err(failed)?;
+        lock(&file);
+        let mut bytes = Vec::new();
+        (&mut file).take(keep).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 != keep || bytes.last() != Some(&b'\n') {
+            return Err(failed(io::Error::new(ErrorKind::InvalidData, "it is shorter than it was")));
+        }
+        file.set_len(keep).map_err(failed)?;
+        let body = bytes.windows(2).position(|two| two == b"\n\n").map_or(bytes.len(), |at| at + 2);
+        let events = bytes[body..].split(|b| *b == b'\n').filter(|line| !line.is_empty()).count() as u64;
+        let folder = partial.parent().unwrap_or(Path::new(".")).to_path_buf();
+        let hash = Sha256::new_with_prefix(&bytes);
+        Ok(LogWriter { file, folder, partial: partial.to_path_buf(), finished, hash, bytes: keep, events, line: Vec::new() })
     }
 
     /// Writes an event. It is with the operating system when this returns; a crash of this process cannot lose it.
@@ -175,7 +201,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn write_error(path: &Path, cause: io::Error) -> Error {
+pub(crate) fn write_error(path: &Path, cause: io::Error) -> Error {
     let hint = match cause.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free some space or choose another disk with --dir; what was written before stays"

@@ -63,6 +63,13 @@ const FIGURES: &[Figure] = &[
     },
 ];
 
+/// Plots that are there only where something was varied, with the titles of their slides.
+const VARIED: &[(&str, &str)] = &[
+    ("context_scaling", "Speed against the context"),
+    ("thread_scaling", "Speed against the number of threads"),
+    ("batch_scaling", "Speed against the batch"),
+];
+
 /// All figures. `images` are paths as the template opens them, by the plot's name; a plot without a path is missing.
 pub fn figures(analysis: &Analysis, context: &ReportContext, images: &BTreeMap<String, String>) -> Vec<Value> {
     let known = FIGURES.iter().map(|figure| {
@@ -73,7 +80,11 @@ pub fn figures(analysis: &Analysis, context: &ReportContext, images: &BTreeMap<S
         entry(figure.name, figure.title.to_owned(), caption, image, missing)
     });
     let others = images.iter().filter(|(name, _)| FIGURES.iter().all(|figure| figure.name != **name));
-    known.chain(others.map(|(name, image)| entry(name, spelled(name), None, Some(image), None))).collect()
+    let title = |name: &str| {
+        let own = VARIED.iter().find(|(known, _)| *known == name).map(|(_, title)| (*title).to_owned());
+        own.unwrap_or_else(|| spelled(name))
+    };
+    known.chain(others.map(|(name, image)| entry(name, title(name), None, Some(image), None))).collect()
 }
 
 fn entry(name: &str, title: String, caption: Option<String>, image: Option<&String>, missing: Option<String>) -> Value {

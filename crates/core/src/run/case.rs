@@ -4,10 +4,12 @@ use super::controller::CaseRounds;
 use super::launch::Live;
 use super::log::Journal;
 use super::resident::Need;
-use super::{CaseOutcome, Job, Options, Prompt, draw};
+use super::{CaseOutcome, Job, Options, Prompt, draw, resume};
 use crate::engine::{Failed, Kind};
-use crate::record::{Event, Result};
+use crate::record::{Event, LogWriter, Result};
+use std::path::PathBuf;
 use std::rc::Rc;
+use tokometer_protocol::Hello;
 
 /// Launches of a case that fail one after the other before it is given up.
 const FAILURES_IN_A_ROW: u32 = 3;
@@ -32,6 +34,8 @@ pub(super) struct Running<'a> {
     pub in_a_row: u32,
     /// Whether trying again would only cost time.
     pub given_up: bool,
+    /// What the worker said of itself before the run was cut off, until a new one was held against it.
+    pub known_as: Option<Hello>,
 }
 
 impl<'a> Running<'a> {
@@ -50,7 +54,18 @@ impl<'a> Running<'a> {
             failures: Vec::new(),
             in_a_row: 0,
             given_up: false,
+            known_as: None,
         }
+    }
+
+    /// Takes up what was measured before the run was cut off.
+    pub fn take_up(&mut self, writer: LogWriter, replayed: &resume::Replayed) {
+        self.journal.take_up(writer);
+        self.launches = replayed.launches;
+        self.failures.clone_from(&replayed.failures);
+        self.in_a_row = replayed.in_a_row;
+        self.given_up = replayed.given_up;
+        self.known_as.clone_from(&replayed.hello);
     }
 
     /// Ends its worker, if there is one: with a request to leave, or at once.
@@ -89,13 +104,16 @@ impl<'a> Running<'a> {
     /// A launch failed. Says whether there is any use in trying again.
     pub fn fail(&mut self, failed: &Failed) {
         self.in_a_row += 1;
-        self.given_up = self.in_a_row >= FAILURES_IN_A_ROW
-            || matches!(failed.kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory);
+        self.given_up = gives_up(self.in_a_row, failed.kind);
         self.failures.push(failed.to_string());
     }
 
-    /// Closes the log with the reason why the run was over.
+    /// Closes the log with the reason why the run was over; or leaves it open, where the run is to be gone on with.
     pub fn finish(mut self, so_far: &CaseRounds, interrupted: bool, reason: &str) -> Result<CaseOutcome> {
+        if interrupted && self.journal.is_left_open() {
+            self.journal.sync()?;
+            return Ok(self.outcome(so_far, None));
+        }
         let code = if interrupted { "interrupted" } else { "ended" };
         self.journal.share(&Event::Note { launch: None, code: code.into(), message: reason.to_owned() })?;
         let status = match interrupted {
@@ -103,17 +121,28 @@ impl<'a> Running<'a> {
             false if self.failures.is_empty() => "ok",
             false => "failed",
         };
+        let log = self.journal.finish(status)?;
+        Ok(self.outcome(so_far, log))
+    }
+
+    fn outcome(self, so_far: &CaseRounds, log: Option<PathBuf>) -> CaseOutcome {
         let complete = || so_far.visits.iter().filter(|visit| visit.complete);
         let mut launches: Vec<u32> = complete().map(|visit| visit.launch).collect();
         launches.dedup();
-        Ok(CaseOutcome {
+        CaseOutcome {
             case: self.job.case.clone(),
             hash: so_far.hash.clone(),
-            log: self.journal.finish(status)?,
+            log,
             measured: launches.len() as u32,
             rounds: complete().count() as u32,
             resident: self.stayed,
             failures: self.failures,
-        })
+        }
     }
+}
+
+/// Whether there is no use in a further launch after so many that failed in a row, the last one like this.
+pub(super) fn gives_up(in_a_row: u32, kind: Kind) -> bool {
+    in_a_row >= FAILURES_IN_A_ROW
+        || matches!(kind, Kind::NotInstalled | Kind::Unsupported | Kind::Hang | Kind::OutOfMemory)
 }

@@ -54,14 +54,24 @@ impl<'a> Journal<'a> {
         self.writer.as_mut().map_or(Ok(()), LogWriter::sync)
     }
 
+    /// Goes on with a log that was cut off.
+    pub fn take_up(&mut self, writer: LogWriter) {
+        self.writer = Some(writer);
+    }
+
+    /// Whether the log stays open when a person stops the run.
+    pub fn is_left_open(&self) -> bool {
+        self.options.leave_open
+    }
+
     /// Closes the log; `None` if nothing of the case ever happened.
-    pub fn finish(self, status: &str) -> Result<Option<PathBuf>> {
-        self.writer.map(|writer| writer.finish(status)).transpose()
+    pub fn finish(&mut self, status: &str) -> Result<Option<PathBuf>> {
+        self.writer.take().map(|writer| writer.finish(status)).transpose()
     }
 }
 
 /// Opens the raw log of a case and writes its plan; the first event tells which devices the engine has.
-fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event) -> Result<LogWriter> {
+pub(super) fn open(job: &Job, prompt: &Prompt, options: &Options, run: &str, first: &Event) -> Result<LogWriter> {
     let uuid = crate::fingerprint::fresh_name();
     let name = FileName {
         engine: Some(job.case.engine.clone()),
@@ -114,6 +124,7 @@ fn header(job: &Job, options: &Options, run: &str, uuid: &str, first: &Event) ->
     put("prompt_tokens", Some(case.workload.prompt_tokens.to_string()));
     put("gen_tokens", Some(case.workload.gen_tokens.to_string()));
     put("depth", Some(case.workload.depth.to_string()));
+    job.marks.iter().for_each(|(key, value)| put(key, Some(value.clone())));
     header
 }
 

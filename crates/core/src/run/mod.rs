@@ -13,8 +13,10 @@ mod cross_check;
 mod launch;
 mod log;
 mod observer;
+mod never;
 mod prompt;
 mod resident;
+mod resume;
 mod rounds;
 mod runner;
 mod stop;
@@ -24,7 +26,10 @@ mod visit;
 pub use controller::{CaseRounds, Controller, Measured, Next, Rounds, Visit};
 pub use observer::{Observer, Unobserved};
 pub use prompt::{Prompt, draw};
+pub use never::{NEVER_STARTED, never_started};
 pub use resident::Residency;
+pub(crate) use resume::ASIDE;
+pub use resume::{Earlier, can_go_on};
 pub use stop::Stop;
 
 use crate::engine::{Discovery, Engine, Timeouts};
@@ -49,6 +54,8 @@ pub struct Job {
     pub manifest: Manifest,
     /// Processors of the machine, for warnings.
     pub logical_cpus: u32,
+    /// Further `key: value` pairs for the header of its raw log.
+    pub marks: Vec<(String, String)>,
 }
 
 impl Job {
@@ -81,6 +88,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// Seed of the order of the rounds.
     pub seed: u64,
+    /// Whether the logs of a run that a person stops are left open, for [`resume`] to go on with.
+    pub leave_open: bool,
 }
 
 /// Those who have a say in a run, or hear of it.
@@ -132,7 +141,24 @@ pub struct CaseOutcome {
 /// # Errors
 /// Only the record's: the disk is full, the folder cannot be written. Failing engines are outcomes.
 pub fn run<'a>(jobs: &'a [Job], options: &'a Options, hooks: Hooks<'a>) -> crate::record::Result<Outcome> {
-    let mut runner = runner::Runner::new(jobs, options, hooks);
+    resume(jobs, options, hooks, &[])
+}
+
+/// Goes on with a run that was cut off, after its last whole round: `earlier` are the logs that it left, one for each job
+/// and in their order. Without any it is [`run()`].
+///
+/// # Errors
+/// Those of [`run()`].
+pub fn resume<'a>(
+    jobs: &'a [Job],
+    options: &'a Options,
+    hooks: Hooks<'a>,
+    earlier: &[Earlier],
+) -> crate::record::Result<Outcome> {
+    let mut runner = runner::Runner::new(jobs, options, hooks, earlier)?;
+    if let Some(end) = runner.is_over() {
+        return runner.finish(end);
+    }
     loop {
         if let Some(end) = runner.round()? {
             return runner.finish(end);

@@ -5,13 +5,13 @@ use super::controller::{CaseRounds, Next, Rounds};
 use super::resident::Residents;
 use super::rounds::{Restarts, order};
 use super::visit::{Around, Place};
-use super::{Hooks, Job, Options, Outcome};
+use super::{Earlier, Hooks, Job, Options, Outcome, resume};
 use crate::engine::{Failed, Kind};
 use crate::machine;
 use crate::progress::{Task, Unit};
 use crate::record::Result;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Rounds that a process serves at most, where rounds are added until intervals are narrow.
 const ROUNDS_OF_A_LAUNCH: u32 = 2;
@@ -26,6 +26,10 @@ pub(super) struct Runner<'a> {
     restarts: Restarts,
     task: Box<dyn Task>,
     began: Instant,
+    /// Time that earlier rounds took, where the run was cut off.
+    before: Duration,
+    /// Whether the machine was looked at before the first round that is measured.
+    probed: bool,
 }
 
 /// Why a run is over.
@@ -36,29 +40,48 @@ pub(super) struct End {
 
 impl<'a> Runner<'a> {
     /// Nothing is started yet.
-    pub fn new(jobs: &'a [Job], options: &'a Options, hooks: Hooks<'a>) -> Runner<'a> {
-        let name = crate::fingerprint::fresh_name();
+    pub fn new(
+        jobs: &'a [Job],
+        options: &'a Options,
+        hooks: Hooks<'a>,
+        earlier: &[Earlier],
+    ) -> Result<Runner<'a>> {
+        let done = if earlier.len() == jobs.len() { resume::common_rounds(earlier) } else { 0 };
+        let name = match earlier.first().filter(|_| done > 0) {
+            Some(first) => first.run.clone(),
+            None => crate::fingerprint::fresh_name(),
+        };
         let entry = |job: &Job| CaseRounds { title: job.case.title(), hash: job.identity(), ..CaseRounds::default() };
-        let so_far = Rounds { cases: jobs.iter().map(entry).collect(), ..Rounds::default() };
+        let mut so_far = Rounds { cases: jobs.iter().map(entry).collect(), ..Rounds::default() };
+        let mut cases: Vec<Running<'a>> = jobs.iter().map(|job| Running::new(job, options, &name)).collect();
+        if done > 0 {
+            resume::go_on(earlier, done, options, &mut cases, &mut so_far)?;
+        }
+        let before = so_far.elapsed;
+        // A controller that has seen enough says so before another round.
         let rounds = hooks.controller.expected_rounds();
         let passes = u64::from(options.schedule.repetitions) * jobs.len() as u64;
-        let total = passes * u64::from(rounds.unwrap_or(options.schedule.launches));
-        Runner {
+        let total = passes * u64::from(rounds.unwrap_or(options.schedule.launches).max(done));
+        let task = hooks.progress.task("measure", Some(total), Unit::Count);
+        task.advance(passes * u64::from(done));
+        Ok(Runner {
             options,
-            cases: jobs.iter().map(|job| Running::new(job, options, &name)).collect(),
+            cases,
             so_far,
             residents: Residents::new(options.resident, machine::available_memory(Path::new("/"))),
             restarts: Restarts { launches: options.schedule.launches, rounds },
-            task: hooks.progress.task("measure", Some(total), Unit::Count),
+            task,
             hooks,
             began: Instant::now(),
-        }
+            before,
+            probed: false,
+        })
     }
 
     /// One round; returns the end of the run once it has come.
     pub fn round(&mut self) -> Result<Option<End>> {
         let round = self.so_far.done + 1;
-        if round == 1 {
+        if !std::mem::replace(&mut self.probed, true) {
             self.observe()?;
         }
         let began = Instant::now();
@@ -75,8 +98,16 @@ impl<'a> Runner<'a> {
         self.so_far.done = round;
         self.so_far.took.push(began.elapsed());
         self.observe()?;
-        self.so_far.elapsed = self.began.elapsed();
+        self.so_far.elapsed = self.before + self.began.elapsed();
         Ok(self.over().map(|reason| End { reason, interrupted: false }))
+    }
+
+    /// The end of a run that was cut off when all was measured and only its logs were not closed yet.
+    pub fn is_over(&mut self) -> Option<End> {
+        if self.so_far.done == 0 {
+            return None;
+        }
+        self.over().map(|reason| End { reason, interrupted: false })
     }
 
     /// Why there is no further round, or `None` if there is one.

@@ -6,7 +6,7 @@ use super::controller::{Measured, Visit};
 use super::launch::Live;
 use super::resident::Need;
 use super::usage::Usage;
-use super::{Observer, Options, Stop, ask, cross_check};
+use super::{Observer, Options, Stop, ask, cross_check, resume};
 use crate::engine::Failed;
 use crate::machine;
 use crate::progress::{Progress, Task};
@@ -115,13 +115,15 @@ impl Running<'_> {
             Ok(live) => live,
             Err(failed) => return Ok(Err(failed)),
         };
-        self.journal.append(&Event::Launch {
-            launch: live.launch,
-            round,
-            order,
-            hello: live.worker.hello.clone(),
-            start_ns: live.worker.start_time.as_nanos() as u64,
-        })?;
+        let hello = live.worker.hello.clone();
+        let start_ns = live.worker.start_time.as_nanos() as u64;
+        let launch = live.launch;
+        let changed = self.known_as.take().filter(|known| !resume::is_the_same(known, &hello));
+        self.journal.append(&Event::Launch { launch, round, order, hello, start_ns })?;
+        if changed.is_some() {
+            let message = "the engine or its worker is another version than before the run was cut off".to_owned();
+            self.warn(launch, "engine_changed", message)?;
+        }
         Ok(Ok(live))
     }
 
@@ -246,7 +248,7 @@ impl Running<'_> {
         let failed = failed.filter(|_| !stop.is_now());
         if let Some(failed) = &failed {
             let (kind, reason) = (failed.kind.name().into(), failed.reason.clone());
-            self.journal.append(&Event::Failure { launch: visit.launch, kind, reason })?;
+            self.journal.append(&Event::Failure { launch: Some(visit.launch), kind, reason })?;
             self.fail(failed);
         }
         self.journal.sync()?;

@@ -96,6 +96,14 @@ impl Hub {
         &self.settings
     }
 
+    /// Where the cache has the revision, whole or not; asks nobody.
+    #[must_use]
+    pub fn cached_folder(&self, repo: &Repo) -> Option<PathBuf> {
+        let cache = RepoCache::new(&self.settings.cache, repo);
+        let commit = cache.commit(repo.revision()).ok().flatten()?;
+        Some(cache.snapshot(&commit)).filter(|folder| folder.is_dir())
+    }
+
     /// Brings the files of `repo` that `wanted` asks for into the cache; those already there are not sent again. Only
     /// safetensors, GGUF, and text, JSON and tokenizer files are ever taken. Offline, or with the hub out of reach, what
     /// the cache holds is used if it is complete.

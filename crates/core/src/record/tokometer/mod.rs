@@ -158,9 +158,12 @@ impl Contexts<'_, '_> {
     }
 
     /// The series without steps that says that a launch failed.
-    fn failed(&mut self, launch: u32, round: Option<u32>, reason: &str) -> Series {
-        let (context, _) = self.of(launch, round);
-        let context = Context { status: Status::Failed, reason: Some(reason.to_owned()), ..context.clone() };
+    fn failed(&mut self, launch: Option<u32>, round: Option<u32>, reason: &str) -> Series {
+        let known = match launch {
+            Some(launch) => self.of(launch, round).0.clone(),
+            None => self.base.clone(),
+        };
+        let context = Context { status: Status::Failed, reason: Some(reason.to_owned()), ..known };
         Series { context, steps: Vec::new() }
     }
 }

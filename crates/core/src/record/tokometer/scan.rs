@@ -42,8 +42,8 @@ pub(super) enum Item<'a> {
     Repetition(Line<'a>),
     /// A launch that failed.
     Failure {
-        /// Its number.
-        launch: u32,
+        /// Its number; none where the case could not even be started.
+        launch: Option<u32>,
         /// The round in which it failed.
         round: Option<u32>,
         /// Kind and reason.
@@ -150,7 +150,7 @@ struct WarningEvent {
 
 #[derive(Deserialize)]
 struct FailureEvent {
-    launch: u32,
+    launch: Option<u32>,
     kind: String,
     reason: String,
 }
@@ -232,7 +232,7 @@ impl<'a> Scan<'a> {
             "failure" => {
                 let event: FailureEvent = parse(line)?;
                 let reason = format!("{}: {}", event.kind, event.reason);
-                let round = self.launch(event.launch).visit;
+                let round = event.launch.and_then(|launch| self.launch(launch).visit);
                 self.items.push(Item::Failure { launch: event.launch, round, reason });
             }
             "note" => {

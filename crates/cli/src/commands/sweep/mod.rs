@@ -1,0 +1,139 @@
+//! `tokometer sweep`: the whole matrix, whatever happens on the way.
+//!
+//! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
+//! models ready, `measure` runs block after block, `follow` tells how far it is, `summary` what came of it.
+
+mod dry_run;
+mod follow;
+mod foresee;
+mod measure;
+mod plan;
+mod prepare;
+mod summary;
+
+pub use foresee::Foresight;
+pub use measure::best;
+
+use super::{INTERRUPTED, OK, SOME_FAILED, Session, analyze, collate, plot, present, run};
+use crate::args::Sweep;
+use crate::interrupt;
+use anyhow::Result;
+use follow::Follow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokometer_core::run::Stop;
+use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
+
+/// The command.
+pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
+    let terminal = session.terminal;
+    let place = Place::new(&session.folders.root);
+    let stored = match options.resume {
+        true => Stored::read(&place)?,
+        false => plan::stored(session, options)?,
+    };
+    let foresight = Foresight::new(&stored);
+    if options.dry_run {
+        dry_run::show(session, &stored, &foresight, options.json)?;
+        return Ok(OK);
+    }
+    let _own = place.lock()?;
+    if !options.resume {
+        stored.write(&place)?;
+    }
+    let mut state = standing(&place)?;
+    reopen(session, &place, &stored, &mut state, options)?;
+    let stop = Stop::default();
+    let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
+    let follow = Arc::new(Follow::new(terminal.shared_progress(), place.clone()));
+    let finished = do_all(session, options, (&place, &stored, &foresight), &mut state, &stop, &follow)?;
+    let tally = state.tally(&stored);
+    if !finished {
+        terminal.warn("stopped; `tokometer sweep --resume` goes on where it was");
+        summary::show(session, &stored, &state, options.json)?;
+        return Ok(INTERRUPTED);
+    }
+    if !options.measure_only && tally.ok + tally.failed > 0 {
+        follow.stage("report");
+        report(session, options.json)?;
+    }
+    follow.stage("done");
+    summary::show(session, &stored, &state, options.json)?;
+    Ok(if tally.failed + tally.skipped > 0 { SOME_FAILED } else { OK })
+}
+
+/// What has been measured so far; logs that were closed but not renamed get their names.
+fn standing(place: &Place) -> Result<State> {
+    for log in sweep::left_open(place)?.into_values().flatten() {
+        sweep::settle(&log);
+    }
+    Ok(State::read(place)?)
+}
+
+/// Opens cases again that are to be measured again.
+fn reopen(
+    session: &Session<'_>,
+    place: &Place,
+    stored: &Stored,
+    state: &mut State,
+    options: &Sweep,
+) -> Result<()> {
+    let mut aside: Vec<PathBuf> = Vec::new();
+    for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
+        let Some(standing) = state.of(&planned.hash) else { continue };
+        let failed = standing.finish != Finish::Ok;
+        if failed && (options.retry_failed || options.again) {
+            aside.push(place.output().join(&standing.log));
+            state.reopen(&planned.hash);
+        } else if options.again {
+            state.reopen(&planned.hash);
+        }
+    }
+    sweep::put_aside(place, &aside)?;
+    let Tally { total, ok, failed, skipped, open } = state.tally(stored);
+    session.terminal.say(&format!(
+        "sweep: {total} case(s) in {} block(s); {ok} measured, {failed} failed, {skipped} skipped before, {open} to do",
+        stored.blocks.len()
+    ));
+    Ok(())
+}
+
+/// Prepares and measures what is open. Returns whether it came to the end.
+fn do_all(
+    session: &Session<'_>,
+    options: &Sweep,
+    (place, stored, foresight): (&Place, &Stored, &Foresight),
+    state: &mut State,
+    stop: &Stop,
+    follow: &Arc<Follow>,
+) -> Result<bool> {
+    if state.tally(stored).open == 0 {
+        return Ok(true);
+    }
+    let _lock = run::exclusive(session)?;
+    follow.stage("prepare");
+    let shelf = prepare::Shelf::fill(session, options.jobs, stored, state, stop)?;
+    if stop.asked() {
+        return Ok(false);
+    }
+    let measuring = measure::Measuring { session, place, stored, foresight, shelf: &shelf, stop, follow };
+    measuring.all(state)
+}
+
+/// Steps 3 to 5.
+fn report(session: &Session<'_>, quiet: bool) -> Result<()> {
+    let collated = collate::gather(session, false)?;
+    let analysis = analyze::read(session)?;
+    let plots = plot::draw(session, &analysis, &[])?;
+    let made = present::make(session, &analysis, &plots)?;
+    if quiet {
+        return Ok(());
+    }
+    analyze::show(session, &analysis);
+    let terminal = session.terminal;
+    terminal.line("");
+    collate::show(session, &collated);
+    terminal.line(&format!("{} plots in {}", plots.len(), session.folders.plots().display()));
+    made.iter().for_each(|path| terminal.line(&path.display().to_string()));
+    Ok(())
+}

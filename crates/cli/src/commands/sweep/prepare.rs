@@ -1,0 +1,191 @@
+//! Models of a sweep, made ready before anything is measured: several at a time where asked, each once.
+
+use super::super::prepare;
+use crate::args::Selection;
+use crate::commands::Session;
+use crate::settings::Found;
+use anyhow::Result;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use tokometer_core::engine::{self, Kind, ModelFormat, Timeouts, Worker};
+use tokometer_core::machine::{MemoryGroup, available_memory};
+use tokometer_core::plan::ModelRef;
+use tokometer_core::plan::sweep::Planned;
+use tokometer_core::prepare::{Prepared, Target};
+use tokometer_core::run::Stop;
+use tokometer_core::sweep::{State, Stored};
+use tokometer_protocol::Device;
+
+/// Share of the free memory that a worker may use where nothing else is asked for.
+const MAY_USE: f64 = 0.95;
+
+/// Why a case cannot be started: the kind, as in the record, and the reason.
+pub type Refusal = (&'static str, String);
+
+/// Everything that cases need before they are measured.
+pub struct Shelf {
+    engines: BTreeMap<String, Engine>,
+    models: HashMap<String, std::result::Result<Prepared, String>>,
+    /// Bytes that were free before anything was loaded.
+    pub available: Option<u64>,
+    /// Bytes that a worker may use where nothing else is asked for and a control group can keep it.
+    pub guard: Option<u64>,
+}
+
+/// An engine with what its worker says of the machine.
+struct Engine {
+    found: Found,
+    devices: Vec<Device>,
+}
+
+impl Shelf {
+    /// Prepares the models of all open cases, `jobs` at a time.
+    ///
+    /// # Errors
+    /// None but a poisoned program: what cannot be prepared is a refusal of its cases.
+    pub fn fill(session: &Session<'_>, jobs: u32, stored: &Stored, state: &State, stop: &Stop) -> Result<Shelf> {
+        let available = available_memory(Path::new("/"));
+        let limit = available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
+        let guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
+        let mut shelf = Shelf { engines: BTreeMap::new(), models: HashMap::new(), available, guard };
+        let cases = || stored.blocks.iter().flat_map(|block| &block.cases);
+        let open: Vec<&Planned> =
+            cases().filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()).collect();
+        for planned in &open {
+            shelf.look_for(session, &planned.case.engine);
+        }
+        let mut queue: VecDeque<(String, &Planned)> = VecDeque::new();
+        for planned in open.iter().filter(|planned| shelf.refusal_of_engine(&planned.case.engine).is_none()) {
+            let key = key(planned);
+            if !queue.iter().any(|(known, _)| *known == key) {
+                queue.push_back((key, planned));
+            }
+        }
+        let task = session.terminal.progress().task(
+            "prepare models",
+            Some(queue.len() as u64),
+            tokometer_core::progress::Unit::Count,
+        );
+        let total = queue.len();
+        let (queue, made) = (Mutex::new(queue), Mutex::new(HashMap::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1).min(total.max(1) as u32) {
+                scope.spawn(|| {
+                    while let Some((key, planned)) = next(&queue, stop) {
+                        let result = shelf.one(session, stored, planned);
+                        made.lock().unwrap_or_else(PoisonError::into_inner).insert(key, result);
+                        task.advance(1);
+                    }
+                });
+            }
+        });
+        let made: HashMap<_, _> = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed = made.values().filter(|result| result.is_err()).count();
+        task.finish(&format!("{} ready{}", made.len() - failed, if failed > 0 { format!(", {failed} failed") } else { String::new() }));
+        shelf.models = made;
+        Ok(shelf)
+    }
+
+    /// Finds the worker of an engine and asks it for its devices, once.
+    fn look_for(&mut self, session: &Session<'_>, name: &str) {
+        if self.engines.contains_key(name) {
+            return;
+        }
+        let Ok(engine) = engine::by_name(name) else { return };
+        let found = Found { engine, worker: engine::find_worker(engine, &session.config.overrides(name)) };
+        let devices = match &found.worker {
+            Ok(discovery) => Worker::start(discovery, Timeouts::default()).map(|worker| {
+                let devices = worker.hello.devices.clone();
+                worker.shutdown();
+                devices
+            }),
+            Err(failed) => Err(failed.clone()),
+        };
+        let found = match &devices {
+            // The program is there and what it needs is not: the same to the user.
+            Err(failed) if failed.kind == Kind::NotInstalled => Found { engine, worker: Err(failed.clone()) },
+            _ => found,
+        };
+        if let Some(text) = found.missing() {
+            session.terminal.say(&text);
+        }
+        self.engines.insert(name.to_owned(), Engine { found, devices: devices.unwrap_or_default() });
+    }
+
+    fn refusal_of_engine(&self, name: &str) -> Option<Refusal> {
+        let engine = self.engines.get(name)?;
+        engine.found.worker.as_ref().err().map(|failed| ("not_installed", failed.reason.clone()))
+    }
+
+    fn one(&self, session: &Session<'_>, stored: &Stored, planned: &Planned) -> std::result::Result<Prepared, String> {
+        let case = &planned.case;
+        let engine = self.engines.get(&case.engine).ok_or("its engine was not looked for")?;
+        let model: ModelRef = case.model.parse().map_err(|error: tokometer_core::plan::Error| error.to_string())?;
+        let selection = Selection {
+            engine: Vec::new(),
+            model: None,
+            size: None,
+            quantize: Vec::new(),
+            converter: stored.converter.clone(),
+            threads: None,
+            json: false,
+        };
+        let target = Target {
+            device: case.settings.device.as_deref(),
+            ctx_tokens: case.workload.ctx_tokens(),
+            ubatch: case.settings.ubatch,
+            options: &case.settings.options,
+        };
+        let names = (case.quantize.as_str(), case.native.as_str());
+        prepare::one(session, &selection, &engine.found, &model, names, target).map_err(|error| format!("{error:#}"))
+    }
+
+    /// The engine and the prepared model of a case, or why it cannot be started.
+    pub fn take(&self, planned: &Planned) -> std::result::Result<(&Found, &Prepared), Refusal> {
+        if let Some(reason) = &planned.refused {
+            return Err(("not_offered", reason.clone()));
+        }
+        if let Some(refusal) = self.refusal_of_engine(&planned.case.engine) {
+            return Err(refusal);
+        }
+        let engine = self.engines.get(&planned.case.engine);
+        match (engine, self.models.get(&key(planned))) {
+            (Some(engine), Some(Ok(prepared))) => Ok((&engine.found, prepared)),
+            (_, Some(Err(reason))) => Err(("not_prepared", reason.clone())),
+            _ => Err(("not_prepared", "its model was not prepared".into())),
+        }
+    }
+
+    /// The memory that a case computes in: what is free, and where. `None` where nobody tells.
+    pub fn memory_for(&self, planned: &Planned) -> Option<(u64, String)> {
+        let devices = self.engines.get(&planned.case.engine).map(|engine| engine.devices.as_slice()).unwrap_or_default();
+        let device = match &planned.case.settings.device {
+            Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
+            None => devices.first(),
+        };
+        match device {
+            Some(device) if device.kind != "cpu" => Some((device.memory_bytes?, format!("on {}", device.name))),
+            _ => Some((self.available?, "free on this machine".into())),
+        }
+    }
+}
+
+fn next<'p>(queue: &Mutex<VecDeque<(String, &'p Planned)>>, stop: &Stop) -> Option<(String, &'p Planned)> {
+    if stop.asked() {
+        return None;
+    }
+    queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+/// Cases with the same key share a prepared model. A library is compiled for a length and a device.
+fn key(planned: &Planned) -> String {
+    let case = &planned.case;
+    let compiled = engine::by_name(&case.engine).is_ok_and(|engine| engine.format == ModelFormat::Compiled);
+    let target = compiled.then(|| {
+        let settings = &case.settings;
+        format!("{} {:?} {:?} {:?}", case.workload.ctx_tokens(), settings.device, settings.ubatch, settings.options)
+    });
+    // `default` of a GGUF file is the file as it is.
+    format!("{}\0{}\0{}\0{}\0{}", case.engine, case.model, case.quantize, case.native, target.unwrap_or_default())
+}

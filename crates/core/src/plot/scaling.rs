@@ -1,0 +1,231 @@
+//! Speed against something that was varied: the context, the threads, the batch. One curve for each engine and quantization,
+//! prefill beside decode. Drawn only where there are at least two values.
+
+use super::cloud::{Cloud, Dot};
+use super::sheet::{Key, Page, Sheet};
+use super::{labels, text};
+use crate::analyze::{Analysis, Estimate, Group, GroupKey};
+use std::collections::BTreeMap;
+
+pub(super) const CONTEXT_TITLE: &str = "Speed against the context";
+pub(super) const THREADS_TITLE: &str = "Speed against the number of threads";
+pub(super) const BATCH_TITLE: &str = "Speed against the batch";
+
+/// What was varied.
+struct Varied {
+    title: &'static str,
+    subtitle: &'static str,
+    /// Name of the horizontal axis.
+    axis: &'static str,
+    missing: &'static str,
+    command: &'static str,
+    of: fn(&GroupKey) -> Option<u32>,
+    /// The key without it: what is equal in all points of a panel.
+    without: fn(&mut GroupKey),
+}
+
+/// Depth of the KV cache before the prompt.
+pub(super) fn context(analysis: &Analysis) -> Sheet {
+    let varied = Varied {
+        title: CONTEXT_TITLE,
+        subtitle: "Mean and 95% interval of each case, by the tokens that were in the KV cache before the prompt.",
+        axis: "Context before the prompt (tokens)",
+        missing: "no case was measured at two depths",
+        command: "tokometer sweep --model synthetic:60M --quantize nf4 --depth 0,512,2048",
+        of: |key| key.depth,
+        without: |key| key.depth = None,
+    };
+    build(analysis, &varied)
+}
+
+/// Threads as really used.
+pub(super) fn threads(analysis: &Analysis) -> Sheet {
+    let varied = Varied {
+        title: THREADS_TITLE,
+        subtitle: "Mean and 95% interval of each case, by the threads that really computed.",
+        axis: "Threads",
+        missing: "no case was measured with two numbers of threads",
+        command: "tokometer sweep --model synthetic:60M --quantize nf4 --threads 1,2",
+        of: |key| key.threads,
+        without: |key| key.threads = None,
+    };
+    build(analysis, &varied)
+}
+
+/// Prompt tokens that are computed at once: the physical batch, or the logical one where that is smaller.
+pub(super) fn batch(analysis: &Analysis) -> Sheet {
+    let varied = Varied {
+        title: BATCH_TITLE,
+        subtitle: "Mean and 95% interval of each case, by the prompt tokens that are computed at once.",
+        axis: "Prompt tokens computed at once",
+        missing: "no case was measured with two batches",
+        command: "tokometer sweep --model synthetic:60M --quantize nf4 --ubatch 32,128,512",
+        of: |key| [key.batch, key.ubatch].into_iter().flatten().min(),
+        without: |key| (key.batch, key.ubatch) = (None, None),
+    };
+    build(analysis, &varied)
+}
+
+/// A curve: its name and its cases, in the order of what was varied.
+struct Curve<'a> {
+    name: String,
+    points: Vec<(u32, &'a Group)>,
+}
+
+fn build(analysis: &Analysis, varied: &Varied) -> Sheet {
+    let panels = panels(&analysis.groups, varied);
+    if panels.is_empty() {
+        return Page::nothing(varied.title, varied.missing, &[varied.command], labels::failures(&analysis.groups));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for curve in panels.iter().flatten() {
+        if !names.contains(&curve.name) {
+            names.push(curve.name.clone());
+        }
+    }
+    let mut page = Page::new(varied.title, varied.subtitle);
+    page.keys(names.iter().enumerate().map(|(slot, name)| Key::Point(slot, name.clone())));
+    let mut whiskers = false;
+    let mut clouds: Vec<Cloud> = Vec::new();
+    for curves in &panels {
+        for (axis, figure) in figures() {
+            let cloud = cloud(curves, &names, varied, axis, figure);
+            whiskers |= cloud.dots.iter().any(|dot| dot.ci.is_some());
+            clouds.push(cloud);
+        }
+    }
+    clouds.retain(|cloud| !cloud.dots.is_empty());
+    if whiskers {
+        page.keys([Key::Interval("95% interval of the mean")]);
+    }
+    if let Some(failures) = labels::failures(&analysis.groups) {
+        page.note(format!("{failures}."));
+    }
+    page.note("Lines join the cases of one engine and quantization; between the points nothing was measured.");
+    page.columns(2);
+    page.section(clouds);
+    page.finish()
+}
+
+type Figure = fn(&Group) -> Option<&Estimate>;
+
+/// Decode at the left, prefill at the right.
+fn figures() -> [(&'static str, Figure); 2] {
+    [
+        ("Decode speed (tokens/s)", |group| group.decode.as_ref()),
+        ("Prefill speed (tokens/s)", |group| group.prefill.as_ref()),
+    ]
+}
+
+fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, figure: Figure) -> Cloud {
+    let mut dots = Vec::new();
+    for curve in curves {
+        let slot = names.iter().position(|name| *name == curve.name).unwrap_or(0);
+        let measured = curve.points.iter().filter_map(|(x, group)| Some((*x, figure(group)?)));
+        dots.extend(measured.map(|(x, estimate)| Dot {
+            slot,
+            x: f64::from(x),
+            y: estimate.mean,
+            ci: estimate.ci,
+            label: String::new(),
+        }));
+    }
+    let mut title = curves
+        .first()
+        .and_then(|curve| curve.points.first())
+        .map(|(_, group)| labels::facet_title(&without(group, varied)))
+        .unwrap_or_default();
+    title.truncate(2);
+    Cloud { title, x: varied.axis.to_owned(), y: axis.to_owned(), dots }
+}
+
+/// The group without what is varied, for the title of its panel.
+fn without(group: &Group, varied: &Varied) -> Group {
+    let mut plain = group.clone();
+    (varied.without)(&mut plain.key);
+    plain
+}
+
+/// Curves of at least two points, by panel: host, device, model, workload and all settings but the one that is varied.
+fn panels<'a>(groups: &'a [Group], varied: &Varied) -> Vec<Vec<Curve<'a>>> {
+    let mut curves: BTreeMap<String, Vec<(u32, &'a Group)>> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    for group in groups.iter().filter(|group| group.decode.is_some() || group.prefill.is_some()) {
+        let Some(x) = (varied.of)(&group.key) else { continue };
+        let key = curve_key(group, varied);
+        if !curves.contains_key(&key) {
+            order.push(key.clone());
+        }
+        curves.entry(key).or_default().push((x, group));
+    }
+    let mut panels: Vec<(String, Vec<Curve<'a>>)> = Vec::new();
+    for key in order {
+        let mut points = curves.remove(&key).unwrap_or_default();
+        points.sort_by_key(|(x, _)| *x);
+        if points.first().map(|(x, _)| x) == points.last().map(|(x, _)| x) {
+            continue;
+        }
+        let first = points[0].1;
+        let panel = panel_key(first, varied);
+        let curve = Curve { name: name(first), points };
+        match panels.iter_mut().find(|(known, _)| *known == panel) {
+            Some((_, curves)) => curves.push(curve),
+            None => panels.push((panel, vec![curve])),
+        }
+    }
+    panels.into_iter().map(|(_, curves)| curves).collect()
+}
+
+/// What the points of one curve share. The hash of the case differs between them and says nothing more.
+fn curve_key(group: &Group, varied: &Varied) -> String {
+    let mut key = group.key.clone();
+    (varied.without)(&mut key);
+    key.case = None;
+    key.weights_bytes = None;
+    format!("{key:?}")
+}
+
+/// What the curves of one panel share.
+fn panel_key(group: &Group, varied: &Varied) -> String {
+    let mut key = group.key.clone();
+    (varied.without)(&mut key);
+    let all = (key.host, key.device, key.model, key.prompt_tokens, key.gen_tokens, key.depth, key.threads);
+    format!("{all:?}")
+}
+
+/// Engine, quantization and bits per weight.
+fn name(group: &Group) -> String {
+    let bits = group.key.bits_per_weight.map(|bits| format!(", {bits:.2} bpw")).unwrap_or_default();
+    text::shorten(&format!("{} {}{bits}", group.engine_label(), group.short_quantize_label()), 12, 300.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+
+    #[test]
+    fn two_thread_counts_make_a_curve_and_one_depth_does_not() {
+        let analysis = fixture::two_thread_counts();
+        assert!(threads(&analysis).missing.is_none());
+        let missing = context(&analysis).missing.unwrap();
+        assert!(missing.contains("two depths") && missing.contains("tokometer sweep"), "{missing}");
+    }
+
+    #[test]
+    fn points_are_in_the_order_of_what_was_varied() {
+        let analysis = fixture::two_thread_counts();
+        let varied = Varied {
+            title: "",
+            subtitle: "",
+            axis: "",
+            missing: "",
+            command: "",
+            of: |key| key.threads,
+            without: |key| key.threads = None,
+        };
+        let panels = panels(&analysis.groups, &varied);
+        let xs: Vec<u32> = panels[0][0].points.iter().map(|(x, _)| *x).collect();
+        assert_eq!(xs, [2, 4]);
+    }
+}

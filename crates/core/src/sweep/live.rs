@@ -1,0 +1,63 @@
+//! How far a running sweep is, for other terminals: `sweep/live.json`, replaced between repetitions.
+
+use super::Place;
+use super::state::Tally;
+use serde::{Deserialize, Serialize};
+
+/// The fastest case so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Which.
+    pub title: String,
+    /// Its decode speed, tokens/s.
+    pub decode_tok_s: f64,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// The process.
+    pub pid: u32,
+    /// The machine.
+    pub host: String,
+    /// When this was written.
+    pub updated_utc: String,
+    /// What is being done: `prepare`, `measure`, `report`.
+    pub stage: String,
+    /// In a few words: round, case, its present speed.
+    pub doing: String,
+    /// The block, from 1, and how many there are.
+    pub block: (usize, usize),
+    /// Repetitions of the block that are measured, and all of them.
+    pub repetitions: (u64, u64),
+    /// The fastest so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// Seconds that are left, as far as can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_s: Option<f64>,
+}
+
+impl Live {
+    /// Replaces the file. It is not synced, for the disk must have nothing to do while engines are measured; and that it
+    /// cannot be written is no reason to stop.
+    pub fn write(&self, place: &Place) {
+        let (path, aside) = (place.live(), place.folder().join(".live.tmp"));
+        let text = serde_json::to_vec(self).expect("plain data serializes");
+        let _ = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, path));
+    }
+
+    /// What a sweep wrote last.
+    pub fn read(place: &Place) -> Option<Live> {
+        serde_json::from_slice(&std::fs::read(place.live()).ok()?).ok()
+    }
+
+    /// Share of the plan that is done, 0 to 1, the block under way included.
+    pub fn share(&self, tally: &Tally, cases_of_block: usize) -> f64 {
+        let done = tally.total.saturating_sub(tally.open) as f64;
+        let (now, all) = self.repetitions;
+        let part = if all > 0 { cases_of_block as f64 * now as f64 / all as f64 } else { 0.0 };
+        ((done + part) / tally.total.max(1) as f64).min(1.0)
+    }
+}

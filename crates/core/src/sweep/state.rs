@@ -1,0 +1,105 @@
+//! Where every case stands: what the journal says, as far as the raw logs bear it out, and what the logs say that the
+//! journal does not know yet.
+
+use super::journal::{Entry, Finish, Journal};
+use super::{Place, Result, Stored, logs};
+use std::collections::{HashMap, HashSet};
+
+/// Where a case stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// How it ended.
+    pub finish: Finish,
+    /// Its raw log's name.
+    pub log: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Time that it took, s.
+    pub seconds: Option<f64>,
+    /// Mean decode speed, tokens/s.
+    pub decode_tok_s: Option<f64>,
+}
+
+/// All cases that have ended, by their hash in the plan.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    ended: HashMap<String, Standing>,
+}
+
+/// Numbers of cases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// In the plan.
+    pub total: usize,
+    /// Measured.
+    pub ok: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Never started.
+    pub skipped: usize,
+    /// Still to be measured.
+    pub open: usize,
+}
+
+impl State {
+    /// Reads journal and logs. A case whose log has gone is open again.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn read(place: &Place) -> Result<State> {
+        let output = place.output();
+        let names = logs::names(&output)?;
+        let entries = Journal::read(place)?;
+        let mut state = State::default();
+        let mut known: HashSet<&str> = HashSet::new();
+        for entry in &entries {
+            let Entry::Done { case, finish, log, reason, seconds, decode_tok_s } = entry else { continue };
+            known.insert(log);
+            if names.contains(log) {
+                let standing = Standing {
+                    finish: *finish,
+                    log: log.clone(),
+                    reason: reason.clone(),
+                    seconds: *seconds,
+                    decode_tok_s: *decode_tok_s,
+                };
+                state.ended.insert(case.clone(), standing);
+            }
+        }
+        for found in logs::unknown(&output, &names, &known)? {
+            let logs::Found { name, case, finish, reason } = found;
+            let standing = Standing { finish, log: name, reason, seconds: None, decode_tok_s: None };
+            state.ended.entry(case).or_insert(standing);
+        }
+        Ok(state)
+    }
+
+    /// Where the case stands; `None` if it has not ended.
+    pub fn of(&self, case: &str) -> Option<&Standing> {
+        self.ended.get(case)
+    }
+
+    /// Notes what became of a case.
+    pub fn end(&mut self, case: &str, standing: Standing) {
+        self.ended.insert(case.to_owned(), standing);
+    }
+
+    /// Forgets a case: it is open again.
+    pub fn reopen(&mut self, case: &str) -> Option<Standing> {
+        self.ended.remove(case)
+    }
+
+    /// The plan's cases, counted.
+    pub fn tally(&self, stored: &Stored) -> Tally {
+        let mut tally = Tally { total: stored.cases(), ..Tally::default() };
+        for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
+            match self.of(&planned.hash).map(|standing| standing.finish) {
+                Some(Finish::Ok) => tally.ok += 1,
+                Some(Finish::Failed) => tally.failed += 1,
+                Some(Finish::Skipped) => tally.skipped += 1,
+                None => tally.open += 1,
+            }
+        }
+        tally
+    }
+}
