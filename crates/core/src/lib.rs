@@ -18,6 +18,8 @@ pub mod prepare;
 pub mod record;
 pub mod run;
 
+pub mod cluster;
+
 pub mod collate;
 
 pub mod analyze;
