@@ -72,7 +72,7 @@ pub enum Error {
         why: String,
     },
     /// A file of the sweep's folder.
-    #[error("cannot {what} {path}: {cause}; the folder must be one that all nodes see", path = .path.display())]
+    #[error("cannot {what} {path}: {cause}; the folder must be one that all nodes see")]
     File {
         /// Read or write.
         what: &'static str,
