@@ -5,6 +5,7 @@ mod analyze;
 mod collate;
 mod compare;
 mod doctor;
+mod merge;
 mod plot;
 mod prepare;
 mod present;
@@ -61,6 +62,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Show(options) => show::show(&session, options),
         Command::Rerun(options) => rerun::rerun(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
+        Command::Merge(options) => merge::merge(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),

@@ -7,6 +7,7 @@ mod compare;
 mod dir;
 mod faults;
 mod llamacpp;
+mod merge;
 mod mlc_llm;
 mod pipeline;
 mod provenance;
