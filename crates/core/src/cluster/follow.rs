@@ -195,21 +195,18 @@ impl Follower {
         changes: &mut Vec<Change>,
     ) {
         let numbers: Vec<u32> = failed.iter().map(|task| task.task).collect();
-        match slurm.submit(&numbers, node, attempt) {
-            Ok(arrays) => {
-                for array in &arrays {
-                    self.add(array);
-                }
-                for failed in failed {
-                    let job = self.tasks.get(&(failed.task, failed.node.clone())).map_or(failed.job, |task| task.job);
-                    changes.push(Change::TriedAgain { failed, job });
-                }
-            }
-            Err(error) => {
-                changes.push(Change::NotTriedAgain { tasks: failed.len(), reason: error.to_string() });
-                changes.extend(failed.into_iter().map(Change::Moved));
+        let tried = slurm.submit_each(&numbers, node, attempt, &mut |array| self.add(&array));
+        let mut standing = Vec::new();
+        for failed in failed {
+            match self.tasks.get(&(failed.task, failed.node.clone())) {
+                Some(task) if task.attempt == attempt => changes.push(Change::TriedAgain { job: task.job, failed }),
+                _ => standing.push(failed),
             }
         }
+        if let Err(error) = tried {
+            changes.push(Change::NotTriedAgain { tasks: standing.len(), reason: error.to_string() });
+        }
+        changes.extend(standing.into_iter().map(Change::Moved));
     }
 
     /// Looks every so often until all tasks are over or `stop` says so; `heard` is given each look's changes. Whether it

@@ -139,14 +139,26 @@ impl Slurm<'_> {
     }
 
     /// Submits tasks by their numbers, as many arrays as the cluster's limit asks for, to one node or to any that is
-    /// wanted. Each array is remembered before the next is submitted; on an error those before it run.
+    /// wanted. Each array is remembered in the folder before the next is submitted.
     ///
     /// # Errors
-    /// The cluster refuses, or a file cannot be written.
+    /// The cluster refuses, or a file cannot be written. Arrays that were submitted before run: [`super::remembered`].
     pub fn submit(&self, tasks: &[u32], node: Option<&str>, attempt: u32) -> Result<Vec<Array>> {
+        let mut arrays = Vec::new();
+        self.submit_each(tasks, node, attempt, &mut |array| arrays.push(array))?;
+        Ok(arrays)
+    }
+
+    /// The same; `submitted` is given each array as soon as it is.
+    pub(super) fn submit_each(
+        &self,
+        tasks: &[u32],
+        node: Option<&str>,
+        attempt: u32,
+        submitted: &mut dyn FnMut(Array),
+    ) -> Result<()> {
         let path = self.write_script()?;
         let exclude = if node.is_none() { self.unwanted()? } else { Vec::new() };
-        let mut arrays = Vec::new();
         for (offset, indices) in blocks(tasks, self.array_size()?) {
             let mut array = Array { job: 0, offset, indices, node: node.map(str::to_owned), attempt };
             let words = sbatch(self.options, &array, &exclude, &self.folder, &path);
@@ -154,10 +166,11 @@ impl Slurm<'_> {
             // `42` or `42;cluster`.
             let id = said.out.trim().split(';').next().and_then(|text| text.trim().parse().ok());
             array.job = id.ok_or_else(|| Error::Answer { program: "sbatch".to_owned(), answer: said.out.clone() })?;
-            remember(&self.folder, &array)?;
-            arrays.push(array);
+            let remembered = remember(&self.folder, &array);
+            submitted(array);
+            remembered?;
         }
-        Ok(arrays)
+        Ok(())
     }
 
     fn write_script(&self) -> Result<PathBuf> {

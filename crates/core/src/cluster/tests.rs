@@ -138,6 +138,21 @@ fn a_failure_stands_when_the_cluster_takes_no_more() {
 }
 
 #[test]
+fn of_tasks_that_fail_together_those_that_the_cluster_takes_run_again() {
+    let (dir, shell, options) = (Dir::new(), Recorded::default(), SlurmOptions::default());
+    let first = Array { job: 1, offset: 0, indices: vec![0], node: None, attempt: 1 };
+    let second = Array { job: 2, offset: 500, ..first.clone() };
+    let mut follower = Follower::new(&[first, second]);
+    shell.says("squeue", "1|0|TIMEOUT|n1|TimeLimit\n2|0|NODE_FAIL|n1|NodeDown\n").says("scontrol show config", CONFIG);
+    shell.says("sbatch", "3\n").fails("sbatch", "sbatch: error: Job violates accounting/QOS policy\n");
+    let changes = follower.look(&slurm(&shell, &options, &dir)).unwrap();
+    let again = |change: &Change| matches!(change, Change::TriedAgain { failed, job: 3 } if failed.task == 0);
+    let stands = |change: &Change| matches!(change, Change::Moved(task) if task.task == 500);
+    assert!(changes.len() == 3 && again(&changes[0]) && stands(&changes[2]), "{changes:?}");
+    assert_eq!(follower.counts(), Counts { pending: 1, failed: 1, ..Counts::default() });
+}
+
+#[test]
 fn a_task_that_the_cluster_forgot_is_told_by_what_it_left() {
     let (dir, shell) = (Dir::new(), Recorded::default());
     let options = SlurmOptions { tries: 1, ..SlurmOptions::default() };

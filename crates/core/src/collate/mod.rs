@@ -338,6 +338,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A file of a folder that is merged cannot be read.
+    #[error("cannot read {path}: {cause}; see that it may be read, then merge again: what came along stays")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A CSV file cannot be opened or read.
     #[error("cannot read {path}: {cause}; run `tokometer collate` to make it anew")]
     Open {

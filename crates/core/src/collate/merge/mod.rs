@@ -233,7 +233,7 @@ impl Here {
         for path in [Some(target), other].into_iter().flatten() {
             if path.is_file() {
                 let same = copy::same(&log.source.path, path);
-                if same.map_err(|cause| Error::Open { path: log.source.path.clone(), cause })? {
+                if same.map_err(|cause| Error::Read { path: log.source.path.clone(), cause })? {
                     return Ok(true);
                 }
             }
@@ -268,7 +268,7 @@ impl Here {
     fn stranger(&self, log: &Found, host: &str) -> Option<String> {
         let machine = log.machine.as_ref()?;
         let known = self.machines.get(host)?;
-        // Of a machine that has grown since both forms are known here.
+        // A machine that was given more memory is known here in both forms.
         if known.iter().any(|one| survey::difference(&one.machine, machine).is_none()) {
             return None;
         }
@@ -284,7 +284,7 @@ impl Here {
     fn others(&mut self, dir: &Path, options: &Options, merged: &mut Merged) -> Result<()> {
         for (folder, end) in OTHERS {
             for from in files(&dir.join(folder), end) {
-                let failed = |cause| Error::Open { path: from.clone(), cause };
+                let failed = |cause| Error::Read { path: from.clone(), cause };
                 let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let hash = fingerprint::of_file(&from, |_| ()).map_err(failed)?;
                 let stem = name.strip_suffix(end).unwrap_or(&name);
