@@ -152,6 +152,17 @@ Examples:
 
 The options are those of the recorded command line; the working folder and tokometer.toml are those of now.")]
     Rerun(Rerun),
+    /// Results of other machines into the working folder: raw logs, verifiers' results, sweeps' journals
+    #[command(after_help = "\
+Examples:
+  tokometer --dir all merge results/laptop results/desk
+  tokometer merge phone-a phone-b --host phone-b=pixel
+  tokometer merge /media/stick/results --dry-run
+
+Every DIR is a working folder or its benchmark_output. Nothing is replaced, and merging again adds nothing. Logs that were
+edited are left out, and so are those of a machine that has the hostname of another one: their figures would be averaged;
+--host gives it a name of its own, kept in benchmark_output/hosts.toml. Exit code 3: some logs were left out.")]
+    Merge(Merge),
     /// Engines, devices, versions, and what is missing
     #[command(after_help = "\
 Examples:
@@ -488,6 +499,26 @@ pub struct Compare {
     pub fail_above: Option<f64>,
     /// Show ratios of what is not the same machine, model, workload or bit width, too, and judge runs of which one was
     /// disturbed
+    #[arg(long)]
+    pub anyway: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `merge`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Merge {
+    /// Working folders of other machines
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Another name for the machine of a folder, DIR=NAME; may be repeated
+    #[arg(long, value_name = "DIR=NAME")]
+    pub host: Vec<String>,
+    /// Say what would be done and leave it at that
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take edited logs, and machines that differ under one hostname, too
     #[arg(long)]
     pub anyway: bool,
     /// Print the result as JSON

@@ -19,6 +19,8 @@ pub mod record;
 pub mod run;
 pub mod sweep;
 
+pub mod cluster;
+
 pub mod collate;
 
 pub mod analyze;

@@ -56,6 +56,16 @@ pub fn toolchain(system: bool) -> Result<Toolchain> {
     Ok(Toolchain { env: variables(&state) })
 }
 
+/// Installs what tests use and may lack: those that need it say that they are skipped where it cannot be had.
+pub fn for_tests() {
+    let need = &needs::SLURM;
+    let mut found = (need.find)();
+    if found.is_none() && apt::install(need.install.debian) {
+        found = (need.find)();
+    }
+    report(&[(need, found)]);
+}
+
 type State = Vec<(&'static Need, Option<Found>)>;
 
 fn probe() -> State {
@@ -82,7 +92,7 @@ fn fill_privately(state: &mut State) {
     }
 }
 
-fn report(state: &State) {
+fn report(state: &[(&'static Need, Option<Found>)]) {
     for (need, found) in state {
         match found {
             Some(found) => say("setup", format!("{} found ({})", need.name, found.detail)),

@@ -124,6 +124,21 @@ pub const CLANG: Need = Need {
     install: Install { debian: &["clang"], fedora: &["clang"], arch: &["clang"], brew: &[] },
 };
 
+/// A cluster that the tests of sweeps on many machines start on this one.
+pub const SLURM: Need = Need {
+    name: "Slurm",
+    used_for: "tests of sweeps on a cluster",
+    required: false,
+    find: slurm,
+    private: None,
+    install: Install {
+        debian: &["slurm-wlm", "munge"],
+        fedora: &["slurm", "slurm-slurmctld", "slurm-slurmd", "munge"],
+        arch: &["munge"],
+        brew: &[],
+    },
+};
+
 /// What a person has to type on each system.
 pub fn advice(missing: &[&Need]) -> String {
     let names: Vec<&str> = missing.iter().map(|need| need.name).collect();
@@ -180,6 +195,14 @@ fn cmake(program: impl AsRef<std::ffi::OsStr>) -> Option<String> {
     (release(&version)? >= OLDEST_CMAKE).then_some(version)
 }
 
+/// Slurm with its daemons, which are not on everybody's PATH, and what proves who is who among them.
+fn slurm() -> Option<Found> {
+    let version =
+        |name: &str| ["", "/usr/sbin/"].iter().find_map(|folder| Cmd::new(format!("{folder}{name}")).arg("-V").ask());
+    let (_, _, slurm) = (version("munged")?, version("slurmctld")?, version("slurmd")?);
+    Some(Found { detail: slurm.lines().next()?.to_owned(), ..Found::default() })
+}
+
 /// Major and minor number.
 fn release(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
@@ -217,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_need_says_what_it_is_for_and_where_it_comes_from() {
-        for need in BUILD.iter().chain([&CLANG]) {
+        for need in BUILD.iter().chain([&CLANG, &SLURM]) {
             assert!(!need.used_for.is_empty() && !need.install.debian.is_empty(), "{}", need.name);
             assert!(need.private.is_none_or(|private| private.package.contains("==")), "{}", need.name);
         }

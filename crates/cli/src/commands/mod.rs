@@ -5,6 +5,7 @@ mod analyze;
 mod collate;
 mod compare;
 mod doctor;
+mod merge;
 mod plot;
 mod prepare;
 mod present;
@@ -65,6 +66,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Sweep(options) => sweep::sweep(&session, options),
         Command::Status(options) => status::status(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
+        Command::Merge(options) => merge::merge(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),

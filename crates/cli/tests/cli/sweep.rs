@@ -35,8 +35,26 @@ fn matrix<'a>(more: &[&'a str]) -> Vec<&'a str> {
 /// of the mock engine are computed, so they are part of it.
 fn essence(dir: &Dir) -> Vec<String> {
     let keys = [
-        "engine", "quantize", "native_quantize", "model", "depth", "threads", "prompt_tokens", "gen_tokens", "launch", "round",
-        "repetition", "step", "phase", "tokens", "position", "total_latency_ms", "generated_text", "status", "reason", "case",
+        "engine",
+        "quantize",
+        "native_quantize",
+        "model",
+        "depth",
+        "threads",
+        "prompt_tokens",
+        "gen_tokens",
+        "launch",
+        "round",
+        "repetition",
+        "step",
+        "phase",
+        "tokens",
+        "position",
+        "total_latency_ms",
+        "generated_text",
+        "status",
+        "reason",
+        "case",
     ];
     let line = |row: &BTreeMap<String, String>| keys.map(|key| row[key].as_str()).join("|");
     let mut lines: Vec<String> = dir.rows().iter().map(line).collect();
@@ -113,7 +131,8 @@ fn the_configuration_says_what_is_swept() {
 #[test]
 fn a_dry_run_fits_the_terminal_and_says_what_is_ready() {
     let dir = Dir::new("sweep-dry");
-    let wide = ["sweep", "--engine", "mock,llamacpp", "--model", "synthetic:tiny", "--quantize", "all,Q5_K_M", "--dry-run"];
+    let wide =
+        ["sweep", "--engine", "mock,llamacpp", "--model", "synthetic:tiny", "--quantize", "all,Q5_K_M", "--dry-run"];
     let ran = dir.ok(&wide);
     assert!(ran.out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
     assert!(ran.out.contains("9 case(s) in 1 block(s)") && ran.out.contains("a first guess"), "{}", ran.out);
@@ -125,12 +144,28 @@ fn what_cannot_be_measured_is_a_row_with_its_reason() {
     let dir = Dir::new("sweep-skips");
     dir.write("tokometer.toml", "[engines.llamacpp]\nworker = \"/nowhere/worker\"\n");
     let ran = dir.run(&[
-        "sweep", "--engine", "mock,mlc_llm,llamacpp", "--model", "synthetic:1B", "--quantize", "int8", "--depth", "0,2000000",
-        "--prompt-tokens", "8", "--gen-tokens", "4", "--launches", "1", "--repetitions", "1",
+        "sweep",
+        "--engine",
+        "mock,mlc_llm,llamacpp",
+        "--model",
+        "synthetic:1B",
+        "--quantize",
+        "int8",
+        "--depth",
+        "0,2000000",
+        "--prompt-tokens",
+        "8",
+        "--gen-tokens",
+        "4",
+        "--launches",
+        "1",
+        "--repetitions",
+        "1",
     ]);
     ran.fails(3, &["not_offered", "not_installed", "does_not_fit"]);
     let rows = dir.rows();
-    let reasons: Vec<_> = rows.iter().filter(|row| row["status"] == "failed").map(|row| row["reason"].as_str()).collect();
+    let reasons: Vec<_> =
+        rows.iter().filter(|row| row["status"] == "failed").map(|row| row["reason"].as_str()).collect();
     assert_eq!(reasons.iter().filter(|reason| reason.starts_with("not_offered")).count(), 2, "{reasons:?}");
     assert_eq!(reasons.iter().filter(|reason| reason.starts_with("not_installed")).count(), 2, "{reasons:?}");
     assert_eq!(reasons.iter().filter(|reason| reason.starts_with("does_not_fit")).count(), 1, "{reasons:?}");
@@ -235,10 +270,12 @@ fn a_disk_that_fills_stops_the_sweep_and_loses_nothing() {
         return;
     };
     let folder = small.display().to_string();
-    let here = |arguments: &[&str]| Ran::of(dir.command(&[&["--dir", &folder][..], arguments].concat()).output().unwrap());
+    let here =
+        |arguments: &[&str]| Ran::of(dir.command(&[&["--dir", &folder][..], arguments].concat()).output().unwrap());
     std::fs::write(small.join("ballast"), vec![0u8; 480 << 10]).unwrap();
     let many = ["--launches", "6", "--repetitions", "40", "--gen-tokens", "12", "--measure-only"];
-    let base = ["sweep", "--engine", "mock", "--model", "synthetic:tiny", "--quantize", "default,nf4", "--prompt-tokens", "8"];
+    let base =
+        ["sweep", "--engine", "mock", "--model", "synthetic:tiny", "--quantize", "default,nf4", "--prompt-tokens", "8"];
     let ran = here(&[&base[..], &many].concat());
     ran.fails(1, &["No space left", "--dir"]);
     let free = Dir::new("sweep-full-after");

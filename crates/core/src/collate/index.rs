@@ -31,6 +31,9 @@ pub(super) struct Index {
     /// The start of the system that the files were made in, where they were not forced to the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
+    /// Of the names that machines were given, if any were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hosts: Option<String>,
     /// Every CSV file by name.
     pub csvs: BTreeMap<String, Stamp>,
     /// Every log, in the order of the CSV files.
@@ -73,9 +76,9 @@ pub(super) struct Damage {
 
 impl Index {
     /// An index made by this program.
-    pub fn new(csvs: BTreeMap<String, Stamp>, logs: Vec<Entry>, synced: bool) -> Index {
+    pub fn new(csvs: BTreeMap<String, Stamp>, logs: Vec<Entry>, synced: bool, hosts: Option<String>) -> Index {
         let boot = if synced { None } else { output::boot() };
-        Index { made_by: made_by(), columns: rows::header(), boot, csvs, logs }
+        Index { made_by: made_by(), columns: rows::header(), boot, hosts, csvs, logs }
     }
 
     /// Writes it into the folder, whole or not at all.
@@ -112,10 +115,11 @@ pub(super) struct Previous {
 }
 
 impl Previous {
-    /// What the last collation left in the folder; `None` when there is nothing that can be used.
-    pub fn load(dir: &Path) -> Option<Previous> {
+    /// What the last collation left in the folder; `None` when there is nothing that can be used. `hosts` is the fingerprint
+    /// of the names that machines have now.
+    pub fn load(dir: &Path, hosts: Option<&str>) -> Option<Previous> {
         let index: Index = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
-        if index.made_by != made_by() || index.columns != rows::header() {
+        if index.made_by != made_by() || index.columns != rows::header() || index.hosts.as_deref() != hosts {
             return None;
         }
         // A power cut may have taken what was never forced to the disk, and left files of the right size.
@@ -194,9 +198,9 @@ mod tests {
     fn files_that_were_not_forced_to_the_disk_are_believed_until_the_next_start() {
         let dir = Dir::new();
         let load = |boot: Option<&str>| {
-            let index = Index::new(BTreeMap::new(), vec![], true);
+            let index = Index::new(BTreeMap::new(), vec![], true, None);
             Index { boot: boot.map(str::to_owned), ..index }.save(dir.path()).unwrap();
-            Previous::load(dir.path()).is_some()
+            Previous::load(dir.path(), None).is_some()
         };
         assert!(load(None) && load(output::boot().as_deref()));
         assert!(!load(Some("another")));
@@ -209,10 +213,11 @@ mod tests {
             BTreeMap::new(),
             vec![entry("1", "a", h, h + 5), entry("2", "b", h, h + 7), entry("3", "a", h + 5, h + 9)],
             true,
+            None,
         );
         assert!(index.tiles("a", h + 9) && index.tiles("b", h + 7) && index.tiles("c", h));
         assert!(!index.tiles("a", h + 10) && !index.tiles("b", h));
-        let gap = Index::new(BTreeMap::new(), vec![entry("1", "a", h + 1, h + 5)], true);
+        let gap = Index::new(BTreeMap::new(), vec![entry("1", "a", h + 1, h + 5)], true, None);
         assert!(!gap.tiles("a", h + 5));
     }
 }

@@ -9,7 +9,9 @@
 
 mod cell;
 pub mod columns;
+pub mod hosts;
 mod index;
+pub mod merge;
 mod output;
 mod pipeline;
 pub mod read;
@@ -22,6 +24,7 @@ mod tests;
 use crate::fingerprint;
 use crate::progress::{Progress, Unit};
 use crate::record::{self, Input};
+use hosts::Hosts;
 use index::{Damage, Entry, Index, Part, Previous};
 use output::Output;
 use sources::{Source, Stamp};
@@ -96,7 +99,8 @@ pub fn collate(dir: &Path, options: &Options, progress: &dyn Progress) -> Result
     if sources.is_empty() {
         return Err(Error::NoLogs { dir: dir.to_path_buf() });
     }
-    let previous = if options.rebuild { None } else { Previous::load(dir) };
+    let hosts = Hosts::read(dir)?;
+    let previous = if options.rebuild { None } else { Previous::load(dir, hosts.fingerprint().as_deref()) };
     let plan = previous.as_ref().map_or_else(|| vec![None; sources.len()], |previous| previous.reuse(&sources));
     if previous.as_ref().is_some_and(|previous| previous.is_current(&plan)) {
         let entries: Vec<Entry> = plan.into_iter().flatten().collect();
@@ -104,7 +108,7 @@ pub fn collate(dir: &Path, options: &Options, progress: &dyn Progress) -> Result
     }
     let parsed = plan.iter().filter(|entry| entry.is_none()).count();
     let mut output = Output::create(dir)?;
-    let entries = build(&sources, &plan, previous.as_ref(), &mut output, options, progress)?;
+    let entries = build(&sources, &plan, previous.as_ref(), &hosts, &mut output, options, progress)?;
     let (stamps, synced) = output.finish()?;
     // Files of engines that have no log any more; one that somebody has changed since is left alone.
     let stale = previous.iter().flat_map(Previous::intact).filter(|name| !stamps.contains_key(*name));
@@ -112,7 +116,7 @@ pub fn collate(dir: &Path, options: &Options, progress: &dyn Progress) -> Result
         fs::remove_file(dir.join(name)).map_err(|cause| Error::Write { path: dir.join(name), cause })?;
     }
     let done = outcome(dir, &entries);
-    Index::new(stamps, entries, synced).save(dir)?;
+    Index::new(stamps, entries, synced, hosts.fingerprint()).save(dir)?;
     Ok(Outcome { parsed, reused: sources.len() - parsed, written: true, ..done })
 }
 
@@ -136,6 +140,7 @@ fn build(
     sources: &[Source],
     plan: &[Option<Entry>],
     previous: Option<&Previous>,
+    hosts: &Hosts,
     output: &mut Output,
     options: &Options,
     progress: &dyn Progress,
@@ -149,7 +154,7 @@ fn build(
     pipeline::in_order(
         &weights,
         threads,
-        |i| plan[i].is_none().then(|| parse(&sources[i], started_ns)),
+        |i| plan[i].is_none().then(|| parse(&sources[i], hosts, started_ns)),
         |i, made| -> Result<()> {
             // Finished under another name, or removed, since the folder was listed: left to the next collation, no damage.
             if plan[i].is_none() && !sources[i].path.exists() {
@@ -199,7 +204,7 @@ impl Parsed {
 }
 
 /// Reads a log. What is wrong with it becomes part of the result.
-fn parse(source: &Source, started_ns: u64) -> Result<Parsed> {
+fn parse(source: &Source, hosts: &Hosts, started_ns: u64) -> Result<Parsed> {
     let mut entry = Entry { name: source.name.clone(), stamp: None, sha256: None, parts: Vec::new(), damage: None };
     let mut texts = BTreeMap::new();
     let bytes = match fs::read(&source.path) {
@@ -209,7 +214,7 @@ fn parse(source: &Source, started_ns: u64) -> Result<Parsed> {
             return Ok(Parsed { entry, texts });
         }
     };
-    match to_rows(&bytes, source) {
+    match to_rows(&bytes, source, hosts) {
         Ok(made) => texts = made,
         Err(Trouble::Log(damage)) => entry.damage = Some(damage),
         Err(Trouble::Write(cause)) => return Err(Error::Write { path: source.path.with_extension("csv"), cause }),
@@ -232,12 +237,16 @@ enum Trouble {
 }
 
 /// The rows of a log, by engine.
-fn to_rows(bytes: &[u8], source: &Source) -> std::result::Result<BTreeMap<String, Spool>, Trouble> {
+fn to_rows(bytes: &[u8], source: &Source, hosts: &Hosts) -> std::result::Result<BTreeMap<String, Spool>, Trouble> {
     let mut texts: BTreeMap<String, Spool> = BTreeMap::new();
     let dir = source.path.parent().unwrap_or(Path::new("."));
     let mut nameless = None;
     let mut full = None;
-    let read = record::read_each(&Input::new(bytes, &source.path), &mut |series| {
+    let read = record::read_each(&Input::new(bytes, &source.path), &mut |mut series| {
+        let context = &mut series.context;
+        if let Some(name) = context.uuid.as_deref().and_then(|uuid| hosts.name(uuid)) {
+            context.hostname = Some(name.to_owned());
+        }
         let engine = &series.context.engine;
         if !names_a_file(engine) {
             nameless = Some(engine.clone());
@@ -308,6 +317,30 @@ pub enum Error {
         "cannot write {path} while collating: {cause}; no raw log was touched: free some space or make the folder writable, then collate again"
     )]
     Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The file with other names for machines.
+    #[error("cannot take the hostnames from {path}: {reason}; mend the file, or remove it to have those in the logs")]
+    Hosts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A folder whose results cannot be merged.
+    #[error("cannot merge {dir}: {reason}; nothing was changed")]
+    Merge {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file of a folder that is merged cannot be read.
+    #[error("cannot read {path}: {cause}; see that it may be read, then merge again: what came along stays")]
+    Read {
         /// The file.
         path: PathBuf,
         /// What the system said.

@@ -242,3 +242,29 @@ fn a_collation_that_fails_leaves_the_old_tables() {
     fs::remove_dir(blocked).unwrap();
     assert_eq!(run(&dir).engines["tinygrad"].rows, 80);
 }
+
+#[test]
+fn machines_have_the_names_that_the_folder_gives_them() {
+    let dir = filled();
+    run(&dir);
+    let hosts_in = |dir: &Dir| -> Vec<Option<String>> {
+        let mut all: Vec<_> = read::read(&dir.path().join("mock.csv"))
+            .unwrap()
+            .into_iter()
+            .map(|series| series.context.hostname)
+            .collect();
+        all.dedup();
+        all
+    };
+    assert_eq!(hosts_in(&dir), [Some("host".to_owned())]);
+    let mut names = hosts::Hosts::default();
+    names.set("0123abcd", "phone");
+    names.write(dir.path()).unwrap();
+    let renamed = run(&dir);
+    assert_eq!((renamed.parsed, renamed.logs), (7, 7));
+    assert_eq!(hosts_in(&dir), [Some("phone".to_owned())]);
+    assert_eq!(run(&dir).parsed, 0);
+    fs::remove_file(dir.path().join(hosts::FILE)).unwrap();
+    run(&dir);
+    assert_eq!(hosts_in(&dir), [Some("host".to_owned())]);
+}

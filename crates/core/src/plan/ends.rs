@@ -32,7 +32,9 @@ impl Ends {
     pub fn or_one_round_per_launch(self, launches: u32) -> Result<Ends> {
         let open = self.until.is_some() || self.budget_s.is_some();
         if self.ratios && self.until.is_none() {
-            return Err(Error::Invalid("--ratios says what --until waits for: give both, as --until 1% --ratios".into()));
+            return Err(Error::Invalid(
+                "--ratios says what --until waits for: give both, as --until 1% --ratios".into(),
+            ));
         }
         let rounds = self.rounds.or((!open).then_some(launches));
         if rounds.is_some_and(|n| n == 0 || n > 1_000_000) {

@@ -5,6 +5,7 @@ mod catalog;
 mod config;
 mod ends;
 mod model;
+mod slurm;
 pub mod sweep;
 
 pub use case::{Case, Schedule, Settings, Workload};
@@ -12,6 +13,7 @@ pub use catalog::{SIZES, checkpoint_for};
 pub use config::{Config, Defaults, EngineConfig};
 pub use ends::{Ends, budget, until};
 pub use model::{ModelRef, size_label};
+pub use slurm::SlurmOptions;
 
 use std::path::PathBuf;
 

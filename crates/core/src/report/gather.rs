@@ -1,6 +1,7 @@
 //! Reads from raw logs what the presentation tells beside the figures: machines, commands, versions, dates, sources.
 
 use super::{ModelSource, ReportContext, RunInfo};
+use crate::collate::hosts::Hosts;
 use crate::machine::Machine;
 use crate::record::Event;
 use serde_json::Value;
@@ -16,9 +17,11 @@ const HEAD: u64 = 4 << 20;
 pub fn gather(folder: &Path) -> ReportContext {
     let mut context = ReportContext::default();
     let mut runs: BTreeMap<String, RunInfo> = BTreeMap::new();
+    // That the file makes no sense is told where the logs are collated.
+    let hosts = Hosts::read(folder).unwrap_or_default();
     for path in logs(folder) {
         if let Some(head) = Head::read(&path) {
-            head.tell(&mut context, &mut runs);
+            head.tell(&mut context, &mut runs, &hosts);
         }
     }
     context.runs = runs.into_values().collect();
@@ -56,10 +59,11 @@ impl Head {
         Some(Head { header, events })
     }
 
-    fn tell(self, context: &mut ReportContext, runs: &mut BTreeMap<String, RunInfo>) {
+    fn tell(self, context: &mut ReportContext, runs: &mut BTreeMap<String, RunInfo>, hosts: &Hosts) {
         let get = |key: &str| self.header.get(key).cloned();
         let run = runs.entry(get("run").unwrap_or_default()).or_default();
-        run.host = get("hostname");
+        let given = self.header.get("uuid").and_then(|uuid| hosts.name(uuid));
+        run.host = given.map(str::to_owned).or_else(|| get("hostname"));
         run.measured_on =
             get("started_utc").and_then(|time| time.get(..10).map(str::to_owned)).or(run.measured_on.take());
         for event in &self.events {

@@ -41,7 +41,10 @@ pub fn blocks(cases: Vec<Planned>) -> Vec<Block> {
 /// All that must be equal for two cases to be compared.
 fn key(planned: &Planned) -> String {
     let case = &planned.case;
-    format!("{}\0{:?}\0{:?}\0{:?}\0{}", case.model, case.workload, case.settings.threads, case.settings.device, case.seed)
+    format!(
+        "{}\0{:?}\0{:?}\0{:?}\0{}",
+        case.model, case.workload, case.settings.threads, case.settings.device, case.seed
+    )
 }
 
 #[cfg(test)]

@@ -53,7 +53,10 @@ pub struct Base {
 /// A name that is not known, a number that makes no sense, a rule that says nothing, too many cases.
 pub fn expand(sweep: &SweepConfig, engines: &[&'static Engine], config: &Config, base: &Base) -> Result<Matrix> {
     if let Some(at) = sweep.exclude.iter().position(|rule| !rule.says_something()) {
-        return Err(Error::Invalid(format!("[[sweep.exclude]] number {} names nothing: it would leave out all", at + 1)));
+        return Err(Error::Invalid(format!(
+            "[[sweep.exclude]] number {} names nothing: it would leave out all",
+            at + 1
+        )));
     }
     for name in sweep.engines.keys() {
         engine::by_name(name).map_err(|reason| Error::Invalid(format!("[sweep.engines.{name}]: {reason}")))?;
@@ -122,7 +125,8 @@ impl Making<'_> {
                 Err(reason) => (String::new(), Some(reason)),
             };
             let mut settings = settings.clone();
-            for (name, value) in self.config.engines.get(engine.name).map(|own| own.options.clone()).unwrap_or_default() {
+            for (name, value) in self.config.engines.get(engine.name).map(|own| own.options.clone()).unwrap_or_default()
+            {
                 settings.options.entry(name).or_insert(value);
             }
             let quantize = crate::plan::label(engine, &quantize);
@@ -150,7 +154,9 @@ impl Making<'_> {
         let hash = crate::fingerprint::of_value(&all)[..12].to_owned();
         if self.seen.insert(hash.clone()) {
             if self.matrix.cases.len() >= MOST {
-                return Err(Error::Invalid(format!("the sweep has more than {MOST} cases: leave out values or add rules")));
+                return Err(Error::Invalid(format!(
+                    "the sweep has more than {MOST} cases: leave out values or add rules"
+                )));
             }
             self.matrix.cases.push(Planned { hash, case, refused });
         }
