@@ -124,6 +124,7 @@ Examples:
   tokometer sweep                    the matrix of [sweep] in tokometer.toml
   tokometer sweep --resume           go on after Ctrl-C, a crash, a full disk or a reboot
   tokometer sweep --resume --retry-failed
+  tokometer sweep --size 8B --quantize all --on slurm
 
 Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in
 rounds. A finished case is never measured again unless asked (--again). What an engine does not offer, what does not fit into
@@ -423,6 +424,12 @@ pub struct Sweep {
     /// Models that are prepared at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: u32,
+    /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
+    #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
+    pub on: Option<String>,
+    /// The block of a task, from 0: what a cluster runs
+    #[arg(long, value_name = "N", hide = true)]
+    pub task: Option<usize>,
     /// Measure only: no CSV, plots and presentation at the end
     #[arg(long)]
     pub measure_only: bool,

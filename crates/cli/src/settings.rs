@@ -187,7 +187,7 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
     let wanted: Vec<_> = found.iter().map(|found| found.engine).collect();
     let quantizations = quantizations(&args.selection, config);
     let (mut cases, refused) = plan::cases(&wanted, &model, &quantizations, workload, &settings, seed)?;
-    let (served, plain): (Vec<_>, Vec<_>) = wanted.iter().partition(|engine| engine.has_server);
+    let (served, plain): (Vec<&Engine>, Vec<&Engine>) = wanted.iter().partition(|engine| engine.has_server);
     if args.via.as_deref() == Some("serve") && served.is_empty() {
         let names: Vec<_> = plain.iter().map(|engine| engine.name).collect();
         bail!("--via serve is for engines that bring a server (mlc_llm), not for {}: leave it out", names.join(", "));

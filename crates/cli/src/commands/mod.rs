@@ -43,6 +43,8 @@ pub struct Session<'a> {
     pub folders: Folders,
     /// The configuration.
     pub config: tokometer_core::plan::Config,
+    /// The options of every command.
+    pub global: crate::args::Global,
 }
 
 /// Runs the command that was typed.
@@ -52,7 +54,12 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Man => return shell::man(),
         _ => (),
     }
-    let session = Session { terminal, folders: Folders::new(&args.global), config: config(&args.global)? };
+    let session = Session {
+        terminal,
+        folders: Folders::new(&args.global),
+        config: config(&args.global)?,
+        global: args.global.clone(),
+    };
     match &args.command {
         Command::Prepare(options) => prepare::prepare(&session, options),
         Command::Run(options) => run::run(&session, options),

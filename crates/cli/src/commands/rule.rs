@@ -205,7 +205,11 @@ mod tests {
         let drifting: Vec<f64> = (0..10).map(|i| 1.0 + 0.1 * f64::from(i)).collect();
         let mut both = rounds(&drifting);
         let mut other = rounds(&drifting.iter().map(|tpot| tpot * 2.0).collect::<Vec<_>>()).cases.remove(0);
-        other.visits.iter_mut().flat_map(|visit| &mut visit.repetitions).for_each(|m| (m.ttft_ms, m.e2e_ms) = (9.0, 90.0));
+        other
+            .visits
+            .iter_mut()
+            .flat_map(|visit| &mut visit.repetitions)
+            .for_each(|m| (m.ttft_ms, m.e2e_ms) = (9.0, 90.0));
         both.cases.push(other);
         let ends = |ratios| Ends { until: Some(0.01), ratios, ..Ends::default() };
         let mut figures = Rule::new(ends(false), Narrow::asked(&ends(false)));

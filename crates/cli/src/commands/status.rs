@@ -13,7 +13,7 @@ pub fn status(session: &Session<'_>, options: &Json) -> Result<u8> {
     let place = Place::new(&session.folders.root);
     let stored = Stored::read(&place)?;
     let state = State::read(&place)?;
-    let tally = state.tally(&stored);
+    let tally = stored.tally(&state);
     let running = place.is_running();
     let live = Live::read(&place).filter(|_| running);
     let left = match &live {
@@ -37,8 +37,14 @@ pub fn status(session: &Session<'_>, options: &Json) -> Result<u8> {
         (false, _) => "stopped; `tokometer sweep --resume` goes on",
     };
     terminal.field("sweep", word);
-    let counts =
-        format!("{} of {}: {} measured, {} failed, {} skipped", tally.total - tally.open, tally.total, tally.ok, tally.failed, tally.skipped);
+    let counts = format!(
+        "{} of {}: {} measured, {} failed, {} skipped",
+        tally.total - tally.open,
+        tally.total,
+        tally.ok,
+        tally.failed,
+        tally.skipped
+    );
     terminal.field("cases", &counts);
     if let Some(live) = &live {
         terminal.field("stage", &live.stage);

@@ -132,7 +132,7 @@ impl Case {
 
     /// `llamacpp nf4 (Q4_K_M)`.
     pub fn title(&self) -> String {
-        match self.quantize == self.native {
+        match self.quantize == self.native || self.native.is_empty() {
             true => format!("{} {}", self.engine, self.quantize),
             false => format!("{} {} ({})", self.engine, self.quantize, self.native),
         }

@@ -60,7 +60,7 @@ pub(super) fn batch(analysis: &Analysis) -> Sheet {
         axis: "Prompt tokens computed at once",
         missing: "no case was measured with two batches",
         command: "tokometer sweep --model synthetic:60M --quantize nf4 --ubatch 32,128,512",
-        of: |key| [key.batch, key.ubatch].into_iter().flatten().min(),
+        of: at_once,
         without: |key| (key.batch, key.ubatch) = (None, None),
     };
     build(analysis, &varied)
@@ -176,9 +176,17 @@ fn panels<'a>(groups: &'a [Group], varied: &Varied) -> Vec<Vec<Curve<'a>>> {
     panels.into_iter().map(|(_, curves)| curves).collect()
 }
 
+/// Prompt tokens that are computed at once. Engines cut their batches to the context, which changes nothing where the
+/// prompt is shorter.
+fn at_once(key: &GroupKey) -> Option<u32> {
+    let batch = [key.batch, key.ubatch].into_iter().flatten().min()?;
+    Some(key.prompt_tokens.map_or(batch, |prompt| batch.min(prompt)))
+}
+
 /// What the points of one curve share. The hash of the case differs between them and says nothing more.
 fn curve_key(group: &Group, varied: &Varied) -> String {
     let mut key = group.key.clone();
+    (key.ubatch, key.batch) = (at_once(&key), None);
     (varied.without)(&mut key);
     key.case = None;
     key.weights_bytes = None;

@@ -24,6 +24,8 @@ pub struct Standing {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     ended: HashMap<String, Standing>,
+    /// The machine whose cases are looked at, where every machine measures the whole matrix.
+    host: Option<String>,
 }
 
 /// Numbers of cases.
@@ -39,6 +41,16 @@ pub struct Tally {
     pub skipped: usize,
     /// Still to be measured.
     pub open: usize,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.total += other.total;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.open += other.open;
+    }
 }
 
 impl State {
@@ -74,19 +86,40 @@ impl State {
         Ok(state)
     }
 
+    /// The same cases as they stand on one machine, where every machine measures all of them.
+    pub fn on_host(&self, host: Option<&str>) -> State {
+        State { ended: self.ended.clone(), host: host.map(str::to_owned) }
+    }
+
+    /// Why cases failed or were skipped.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.ended.values().filter_map(|standing| standing.reason.as_deref())
+    }
+
+    /// The name under which journal and logs know a case.
+    pub fn key(&self, case: &str) -> String {
+        match &self.host {
+            Some(host) => format!("{case}@{host}"),
+            None => case.to_owned(),
+        }
+    }
+
     /// Where the case stands; `None` if it has not ended.
     pub fn of(&self, case: &str) -> Option<&Standing> {
-        self.ended.get(case)
+        match self.host {
+            Some(_) => self.ended.get(&self.key(case)),
+            None => self.ended.get(case),
+        }
     }
 
     /// Notes what became of a case.
     pub fn end(&mut self, case: &str, standing: Standing) {
-        self.ended.insert(case.to_owned(), standing);
+        self.ended.insert(self.key(case), standing);
     }
 
     /// Forgets a case: it is open again.
     pub fn reopen(&mut self, case: &str) -> Option<Standing> {
-        self.ended.remove(case)
+        self.ended.remove(&self.key(case))
     }
 
     /// The plan's cases, counted.

@@ -1,6 +1,6 @@
 //! The plan as it is kept: `sweep/plan.json`, so that a sweep goes on without its options being typed again.
 
-use super::{Error, Place, Result, io_error};
+use super::{Error, Place, Result, State, Tally, io_error};
 use crate::plan::sweep::Block;
 use crate::plan::{Ends, Schedule};
 use crate::run::Residency;
@@ -30,6 +30,9 @@ pub struct Stored {
     /// A converter script for architectures that are not converted here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converter: Option<std::path::PathBuf>,
+    /// The machines that each measure all of it; empty where the cases are measured once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Cases that rules left out.
     pub excluded: usize,
     /// The cases, in blocks.
@@ -43,6 +46,16 @@ impl Stored {
     /// Cases in all.
     pub fn cases(&self) -> usize {
         self.blocks.iter().map(|block| block.cases.len()).sum()
+    }
+
+    /// The cases as they stand, over all machines.
+    pub fn tally(&self, state: &State) -> Tally {
+        let mut all = Tally::default();
+        match self.hosts.is_empty() {
+            true => all = state.tally(self),
+            false => self.hosts.iter().for_each(|host| all += state.on_host(Some(host)).tally(self)),
+        }
+        all
     }
 
     /// Writes it whole or not at all.
@@ -62,7 +75,9 @@ impl Stored {
         let path = place.plan();
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::None { folder: place.root.clone() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::None { folder: place.root.clone() });
+            }
             Err(error) => return Err(io_error("read", &path)(error)),
         };
         let stored: Stored = serde_json::from_slice(&text)

@@ -144,13 +144,13 @@ fn table(session: &Session<'_>, rows: &[Row<'_>]) {
         ("engine", Align::Left),
         ("quantize", Align::Left),
         ("model", Align::Left),
-        ("prompt", Align::Right),
-        ("gen", Align::Right),
         ("depth", Align::Right),
         ("thr", Align::Right),
         ("time", Align::Right),
         ("GB", Align::Right),
-        ("", Align::Left),
+        ("state", Align::Left),
+        ("prompt", Align::Right),
+        ("gen", Align::Right),
     ]);
     for row in rows.iter().take(MOST) {
         let case = &row.planned.case;
@@ -158,13 +158,13 @@ fn table(session: &Session<'_>, rows: &[Row<'_>]) {
             case.engine.clone(),
             case.quantize.clone(),
             settings::short(&case.model, 16),
-            case.workload.prompt_tokens.to_string(),
-            case.workload.gen_tokens.to_string(),
             case.workload.depth.to_string(),
             case.settings.threads.map(|n| n.to_string()).unwrap_or_default(),
             row.seconds.map(duration).unwrap_or_default(),
             row.memory.map(|bytes| format!("{:.2}", bytes as f64 / 1e9)).unwrap_or_default(),
             row.note.clone(),
+            case.workload.prompt_tokens.to_string(),
+            case.workload.gen_tokens.to_string(),
         ]);
     }
     let terminal = session.terminal;

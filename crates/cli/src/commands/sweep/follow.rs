@@ -14,7 +14,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Tells the terminal and the file.
 pub struct Follow {
     inner: Arc<dyn Progress>,
-    place: Place,
+    /// None for a task of a cluster: who submitted it tells how far all of them are.
+    place: Option<Place>,
     state: Mutex<State>,
 }
 
@@ -32,7 +33,7 @@ struct State {
 
 impl Follow {
     /// Beside that progress.
-    pub fn new(inner: Arc<dyn Progress>, place: Place) -> Follow {
+    pub fn new(inner: Arc<dyn Progress>, place: Option<Place>) -> Follow {
         let live = Live { pid: std::process::id(), host: Machine::this().hostname, ..Live::default() };
         let state = State { live, after: None, own: None, began: Instant::now(), before: 0, written: None };
         Follow { inner, place, state: Mutex::new(state) }
@@ -65,18 +66,26 @@ impl Follow {
         self.write(&mut state, true);
     }
 
+    /// What is going on, where it is no block.
+    pub fn doing(&self, text: &str) {
+        let mut state = self.state();
+        text.clone_into(&mut state.live.doing);
+        self.write(&mut state, false);
+    }
+
     /// What is handed to the stages.
     pub fn progress(follow: &Arc<Follow>) -> Following {
         Following(Arc::clone(follow))
     }
 
     fn write(&self, state: &mut State, now: bool) {
+        let Some(place) = &self.place else { return };
         if !now && state.written.is_some_and(|at| at.elapsed() < INTERVAL) {
             return;
         }
         state.written = Some(Instant::now());
         state.live.updated_utc = clock::now_utc();
-        state.live.write(&self.place);
+        state.live.write(place);
     }
 }
 

@@ -68,7 +68,8 @@ impl Foresight {
         state: &State,
         calibration: &Calibration,
     ) -> Option<f64> {
-        let open = blocks.into_iter().flat_map(|block| &block.cases).filter(|planned| state.of(&planned.hash).is_none());
+        let open =
+            blocks.into_iter().flat_map(|block| &block.cases).filter(|planned| state.of(&planned.hash).is_none());
         let seconds: Vec<f64> = open.filter_map(|planned| self.seconds(planned, calibration)).collect();
         (!seconds.is_empty()).then(|| seconds.iter().sum())
     }

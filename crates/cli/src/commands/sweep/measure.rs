@@ -19,7 +19,7 @@ use tokometer_core::plan::sweep::{Block, Planned};
 use tokometer_core::prepare::Manifest;
 use tokometer_core::progress::Progress;
 use tokometer_core::run::{self, CaseOutcome, Earlier, Hooks, Job, Options, Stop};
-use tokometer_core::sweep::{self, BLOCK_KEY, CASE_KEY, Best, Entry, Finish, Journal, Place, Standing, State, Stored};
+use tokometer_core::sweep::{self, BLOCK_KEY, Best, CASE_KEY, Entry, Finish, Journal, Place, Standing, State, Stored};
 
 /// What the blocks need.
 pub struct Measuring<'a> {
@@ -40,13 +40,13 @@ pub struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// Measures all open cases. Returns whether it came to the end.
-    pub fn all(&self, state: &mut State) -> Result<bool> {
+    /// Measures all open cases of these blocks, given by number. Returns whether it came to the end.
+    pub fn all(&self, blocks: &[usize], state: &mut State) -> Result<bool> {
         let mut journal = Journal::new(self.place);
         let machine = Machine::this();
         let mut left_open = sweep::left_open(self.place)?;
         self.session.terminal.say(&format!("measuring on {}", machine.line()));
-        for (at, block) in self.stored.blocks.iter().enumerate() {
+        for (at, block) in blocks.iter().filter_map(|at| Some((*at, self.stored.blocks.get(*at)?))) {
             let open: Vec<&Planned> = block.cases.iter().filter(|planned| state.of(&planned.hash).is_none()).collect();
             if open.is_empty() {
                 continue;
@@ -60,7 +60,7 @@ impl Measuring<'_> {
             if jobs.is_empty() {
                 continue;
             }
-            let earlier = self.earlier(&jobs, &mut left_open)?;
+            let earlier = self.earlier(&jobs, &mut left_open, state)?;
             if !self.block(&jobs, &options, &earlier, &mut journal, state)? {
                 return Ok(false);
             }
@@ -121,7 +121,7 @@ impl Measuring<'_> {
     ) -> Result<Vec<(Job, Planned)>> {
         let (mut jobs, mut skipped) = (Vec::new(), Vec::new());
         for planned in open {
-            let marks = vec![(CASE_KEY.into(), planned.hash.clone()), (BLOCK_KEY.into(), block.hash.clone())];
+            let marks = vec![(CASE_KEY.into(), state.key(&planned.hash)), (BLOCK_KEY.into(), block.hash.clone())];
             match self.job(planned, marks.clone(), options.machine.logical_cpus) {
                 Ok(job) => jobs.push((job, (*planned).clone())),
                 Err((kind, reason)) => skipped.push(self.skip(planned, marks, options, kind, &reason, state)?),
@@ -140,7 +140,8 @@ impl Measuring<'_> {
         logical_cpus: u32,
     ) -> std::result::Result<Job, super::prepare::Refusal> {
         let (found, prepared) = self.shelf.take(planned)?;
-        let weights = prepared.manifest.weights_bytes.filter(|_| prepared.path.extension().is_some_and(|e| e == "gguf"));
+        let weights =
+            prepared.manifest.weights_bytes.filter(|_| prepared.path.extension().is_some_and(|e| e == "gguf"));
         let need = self.foresight.memory(planned, weights);
         if let (Some(need), Some((free, place))) = (need, self.shelf.memory_for(planned)) {
             let free = planned.case.settings.memory_limit.map_or(free, |limit| limit.min(free));
@@ -199,7 +200,11 @@ impl Measuring<'_> {
             marks,
         };
         let log = run::never_started(&job, options, &planned.hash, kind, reason)?;
-        self.session.terminal.warn(&format!("{}: skipped, {kind}: {reason}", job.case.title()));
+        // That an engine is missing was said when it was looked for; other reasons are said once.
+        let known = state.reasons().any(|known| known == format!("{kind}: {reason}"));
+        if kind != "not_installed" && !known {
+            self.session.terminal.warn(&format!("{}: skipped, {kind}: {reason}", job.case.title()));
+        }
         let standing = Standing {
             finish: Finish::Skipped,
             log: name_of(&log),
@@ -216,11 +221,12 @@ impl Measuring<'_> {
         &self,
         jobs: &[(Job, Planned)],
         left_open: &mut BTreeMap<String, Vec<PathBuf>>,
+        state: &State,
     ) -> Result<Vec<Earlier>> {
         let mut logs: Vec<PathBuf> = Vec::new();
         let (mut earlier, mut whole) = (Vec::new(), true);
         for (job, planned) in jobs {
-            let own = left_open.remove(&planned.hash).unwrap_or_default();
+            let own = left_open.remove(&state.key(&planned.hash)).unwrap_or_default();
             if let [log] = own.as_slice() {
                 let read = Earlier::read(log)?;
                 let manifest = serde_json::to_value(&job.manifest)?;
@@ -251,8 +257,7 @@ impl Measuring<'_> {
         let threads = jobs.iter().filter_map(|(job, _)| job.case.settings.threads).max();
         let mut observer = Watch::new(threads.unwrap_or(options.machine.logical_cpus), Root::default());
         let progress = Follow::progress(self.follow);
-        let hooks =
-            Hooks { progress: &progress, controller: &mut rule, observer: &mut observer, stop: self.stop };
+        let hooks = Hooks { progress: &progress, controller: &mut rule, observer: &mut observer, stop: self.stop };
         let only: Vec<Job> = jobs.iter().map(|(job, _)| job.clone()).collect();
         let began = Instant::now();
         let outcome = run::resume(&only, options, hooks, earlier)?;
@@ -295,7 +300,7 @@ fn name_of(log: &std::path::Path) -> String {
 fn ended(planned: &Planned, standing: Standing, state: &mut State) -> Entry {
     state.end(&planned.hash, standing.clone());
     let Standing { finish, log, reason, seconds, decode_tok_s } = standing;
-    Entry::Done { case: planned.hash.clone(), finish, log, reason, seconds, decode_tok_s }
+    Entry::Done { case: state.key(&planned.hash), finish, log, reason, seconds, decode_tok_s }
 }
 
 /// The fastest case so far.

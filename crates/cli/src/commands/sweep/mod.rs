@@ -1,8 +1,9 @@
 //! `tokometer sweep`: the whole matrix, whatever happens on the way.
 //!
 //! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
-//! models ready, `measure` runs block after block, `follow` tells how far it is, `summary` what came of it.
+//! models ready, `measure` runs block after block, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
 
+mod cluster;
 mod dry_run;
 mod follow;
 mod foresee;
@@ -17,17 +18,20 @@ pub use measure::best;
 use super::{INTERRUPTED, OK, SOME_FAILED, Session, analyze, collate, plot, present, run};
 use crate::args::Sweep;
 use crate::interrupt;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use follow::Follow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokometer_core::machine::Machine;
 use tokometer_core::run::Stop;
 use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
 
 /// The command.
 pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
-    let terminal = session.terminal;
     let place = Place::new(&session.folders.root);
+    if let Some(task) = options.task {
+        return of_cluster(session, options, &place, task);
+    }
     let stored = match options.resume {
         true => Stored::read(&place)?,
         false => plan::stored(session, options)?,
@@ -44,10 +48,24 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
     let mut state = standing(&place)?;
     reopen(session, &place, &stored, &mut state, options)?;
     let stop = Stop::default();
+    let terminal = session.terminal;
     let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
-    let follow = Arc::new(Follow::new(terminal.shared_progress(), place.clone()));
-    let finished = do_all(session, options, (&place, &stored, &foresight), &mut state, &stop, &follow)?;
-    let tally = state.tally(&stored);
+    let follow = Arc::new(Follow::new(terminal.shared_progress(), Some(place.clone())));
+    let finished = match (options.on.is_some(), stored.tally(&state).open) {
+        (_, 0) => true,
+        (true, _) => {
+            follow.stage("cluster");
+            let on = cluster::OnSlurm { session, place: &place, stop: &stop, follow: &follow };
+            let finished = on.all(&stored, &state, &session.config.sweep.slurm)?;
+            state = standing(&place)?;
+            finished
+        }
+        (false, _) => {
+            let all: Vec<usize> = (0..stored.blocks.len()).collect();
+            do_all(session, options, (&place, &stored, &foresight), &all, &mut state, &stop, &follow)?
+        }
+    };
+    let tally = stored.tally(&state);
     if !finished {
         terminal.warn("stopped; `tokometer sweep --resume` goes on where it was");
         summary::show(session, &stored, &state, options.json)?;
@@ -59,7 +77,27 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
     }
     follow.stage("done");
     summary::show(session, &stored, &state, options.json)?;
-    Ok(if tally.failed + tally.skipped > 0 { SOME_FAILED } else { OK })
+    Ok(if tally.failed + tally.skipped + tally.open > 0 { SOME_FAILED } else { OK })
+}
+
+/// One block, as a task of a cluster: who submitted it has the plan, reports, and tells how far all of them are.
+fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize) -> Result<u8> {
+    let stored = Stored::read(place)?;
+    if task >= stored.blocks.len() {
+        bail!("there is no block {task} in {}: the plan has {}", place.plan().display(), stored.blocks.len());
+    }
+    let foresight = Foresight::new(&stored);
+    let host = Machine::this().hostname;
+    let mut state = standing(place)?.on_host((!stored.hosts.is_empty()).then_some(host.as_str()));
+    let stop = Stop::default();
+    let _listening = interrupt::listen(stop.clone(), session.terminal.shared_progress())?;
+    let follow = Arc::new(Follow::new(session.terminal.shared_progress(), None));
+    if !do_all(session, options, (place, &stored, &foresight), &[task], &mut state, &stop, &follow)? {
+        return Ok(INTERRUPTED);
+    }
+    let standings = stored.blocks[task].cases.iter().filter_map(|planned| state.of(&planned.hash));
+    let failed = standings.filter(|standing| standing.finish != Finish::Ok).count();
+    Ok(if failed > 0 { SOME_FAILED } else { OK })
 }
 
 /// What has been measured so far; logs that were closed but not renamed get their names.
@@ -71,26 +109,28 @@ fn standing(place: &Place) -> Result<State> {
 }
 
 /// Opens cases again that are to be measured again.
-fn reopen(
-    session: &Session<'_>,
-    place: &Place,
-    stored: &Stored,
-    state: &mut State,
-    options: &Sweep,
-) -> Result<()> {
+fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut State, options: &Sweep) -> Result<()> {
     let mut aside: Vec<PathBuf> = Vec::new();
-    for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
-        let Some(standing) = state.of(&planned.hash) else { continue };
-        let failed = standing.finish != Finish::Ok;
-        if failed && (options.retry_failed || options.again) {
-            aside.push(place.output().join(&standing.log));
-            state.reopen(&planned.hash);
-        } else if options.again {
-            state.reopen(&planned.hash);
+    let hosts: Vec<Option<&str>> = match stored.hosts.is_empty() {
+        true => vec![None],
+        false => stored.hosts.iter().map(|host| Some(host.as_str())).collect(),
+    };
+    for host in hosts {
+        *state = state.on_host(host);
+        for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
+            let Some(standing) = state.of(&planned.hash) else { continue };
+            let failed = standing.finish != Finish::Ok;
+            if failed && (options.retry_failed || options.again) {
+                aside.push(place.output().join(&standing.log));
+                state.reopen(&planned.hash);
+            } else if options.again {
+                state.reopen(&planned.hash);
+            }
         }
     }
+    *state = state.on_host(None);
     sweep::put_aside(place, &aside)?;
-    let Tally { total, ok, failed, skipped, open } = state.tally(stored);
+    let Tally { total, ok, failed, skipped, open } = stored.tally(state);
     session.terminal.say(&format!(
         "sweep: {total} case(s) in {} block(s); {ok} measured, {failed} failed, {skipped} skipped before, {open} to do",
         stored.blocks.len()
@@ -98,26 +138,24 @@ fn reopen(
     Ok(())
 }
 
-/// Prepares and measures what is open. Returns whether it came to the end.
+/// Prepares and measures what is open of these blocks. Returns whether it came to the end.
 fn do_all(
     session: &Session<'_>,
     options: &Sweep,
     (place, stored, foresight): (&Place, &Stored, &Foresight),
+    blocks: &[usize],
     state: &mut State,
     stop: &Stop,
     follow: &Arc<Follow>,
 ) -> Result<bool> {
-    if state.tally(stored).open == 0 {
-        return Ok(true);
-    }
     let _lock = run::exclusive(session)?;
     follow.stage("prepare");
-    let shelf = prepare::Shelf::fill(session, options.jobs, stored, state, stop)?;
+    let shelf = prepare::Shelf::fill(session, options.jobs, (stored, blocks), state, stop)?;
     if stop.asked() {
         return Ok(false);
     }
     let measuring = measure::Measuring { session, place, stored, foresight, shelf: &shelf, stop, follow };
-    measuring.all(state)
+    measuring.all(blocks, state)
 }
 
 /// Steps 3 to 5.

@@ -33,6 +33,10 @@ pub fn stored(session: &Session<'_>, options: &Sweep) -> Result<Stored> {
         timeout_s: options.timeout,
         memory_limit: base.settings.memory_limit,
         converter: options.converter.clone(),
+        hosts: match options.on {
+            Some(_) => super::cluster::hosts(session, &config.sweep.slurm)?,
+            None => Vec::new(),
+        },
         excluded: matrix.excluded,
         blocks: blocks(matrix.cases),
     })

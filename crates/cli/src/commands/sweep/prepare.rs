@@ -40,16 +40,22 @@ struct Engine {
 }
 
 impl Shelf {
-    /// Prepares the models of all open cases, `jobs` at a time.
+    /// Prepares the models of all open cases of these blocks, `jobs` at a time.
     ///
     /// # Errors
     /// None but a poisoned program: what cannot be prepared is a refusal of its cases.
-    pub fn fill(session: &Session<'_>, jobs: u32, stored: &Stored, state: &State, stop: &Stop) -> Result<Shelf> {
+    pub fn fill(
+        session: &Session<'_>,
+        jobs: u32,
+        (stored, blocks): (&Stored, &[usize]),
+        state: &State,
+        stop: &Stop,
+    ) -> Result<Shelf> {
         let available = available_memory(Path::new("/"));
         let limit = available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
         let guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
         let mut shelf = Shelf { engines: BTreeMap::new(), models: HashMap::new(), available, guard };
-        let cases = || stored.blocks.iter().flat_map(|block| &block.cases);
+        let cases = || blocks.iter().filter_map(|at| stored.blocks.get(*at)).flat_map(|block| &block.cases);
         let open: Vec<&Planned> =
             cases().filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()).collect();
         for planned in &open {
@@ -68,21 +74,26 @@ impl Shelf {
             tokometer_core::progress::Unit::Count,
         );
         let total = queue.len();
-        let (queue, made) = (Mutex::new(queue), Mutex::new(HashMap::new()));
+        let (queue, made, task) = (Mutex::new(queue), Mutex::new(HashMap::new()), Mutex::new(task));
         std::thread::scope(|scope| {
             for _ in 0..jobs.max(1).min(total.max(1) as u32) {
                 scope.spawn(|| {
                     while let Some((key, planned)) = next(&queue, stop) {
                         let result = shelf.one(session, stored, planned);
                         made.lock().unwrap_or_else(PoisonError::into_inner).insert(key, result);
-                        task.advance(1);
+                        task.lock().unwrap_or_else(PoisonError::into_inner).advance(1);
                     }
                 });
             }
         });
         let made: HashMap<_, _> = made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let failed = made.values().filter(|result| result.is_err()).count();
-        task.finish(&format!("{} ready{}", made.len() - failed, if failed > 0 { format!(", {failed} failed") } else { String::new() }));
+        let task = task.into_inner().unwrap_or_else(PoisonError::into_inner);
+        task.finish(&format!(
+            "{} ready{}",
+            made.len() - failed,
+            if failed > 0 { format!(", {failed} failed") } else { String::new() }
+        ));
         shelf.models = made;
         Ok(shelf)
     }
@@ -159,7 +170,8 @@ impl Shelf {
 
     /// The memory that a case computes in: what is free, and where. `None` where nobody tells.
     pub fn memory_for(&self, planned: &Planned) -> Option<(u64, String)> {
-        let devices = self.engines.get(&planned.case.engine).map(|engine| engine.devices.as_slice()).unwrap_or_default();
+        let devices =
+            self.engines.get(&planned.case.engine).map(|engine| engine.devices.as_slice()).unwrap_or_default();
         let device = match &planned.case.settings.device {
             Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
             None => devices.first(),

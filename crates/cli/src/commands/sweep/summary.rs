@@ -2,15 +2,14 @@
 
 use super::measure::best;
 use crate::commands::{Session, print_json};
-use crate::settings;
-use crate::terminal::{Align, Style, Table};
+use crate::terminal::Style;
 use anyhow::Result;
 use serde_json::json;
 use tokometer_core::plan::sweep::Planned;
 use tokometer_core::sweep::{Finish, Standing, State, Stored, Tally};
 
-/// Failures that are listed; more are counted.
-const MOST: usize = 40;
+/// Cases that are named with a reason; more are counted.
+const MOST: usize = 8;
 
 /// Prints it.
 pub fn show(session: &Session<'_>, stored: &Stored, state: &State, as_json: bool) -> Result<()> {
@@ -18,57 +17,55 @@ pub fn show(session: &Session<'_>, stored: &Stored, state: &State, as_json: bool
     let cases = || stored.blocks.iter().flat_map(|block| &block.cases);
     if as_json {
         let entries: Vec<_> = cases().map(|planned| json_of(planned, state.of(&planned.hash))).collect();
-        return print_json(terminal, &json!({ "tally": state.tally(stored), "cases": entries }));
+        return print_json(terminal, &json!({ "tally": stored.tally(state), "cases": entries }));
     }
-    let Tally { total, ok, failed, skipped, open } = state.tally(stored);
+    let Tally { total, ok, failed, skipped, open } = stored.tally(state);
     terminal.line(&format!("sweep: {total} case(s): {ok} measured, {failed} failed, {skipped} skipped, {open} to do"));
     if let Some(best) = best(stored, state) {
         terminal.line(&format!("fastest decode: {:.1} tok/s, {}", best.decode_tok_s, best.title));
     }
-    let bad: Vec<(&Planned, &Standing)> = cases()
-        .filter_map(|planned| Some((planned, state.of(&planned.hash)?)))
-        .filter(|(_, standing)| standing.finish != Finish::Ok)
-        .collect();
-    if bad.is_empty() {
-        return Ok(());
+    for (reason, members) in failures(stored, state) {
+        let word = if members[0].1 == Finish::Skipped { "skipped" } else { "failed" };
+        let mut titles: Vec<String> = members.iter().map(|(planned, _)| planned.case.title()).collect();
+        titles.dedup();
+        titles.sort();
+        titles.dedup();
+        let more = titles.len().saturating_sub(MOST);
+        titles.truncate(MOST);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let line = format!("{} case(s) {word}: {}{more}", members.len(), titles.join(", "));
+        terminal.paragraph(Style::Bold, &line);
+        terminal.paragraph(Style::Dim, &format!("  {reason}"));
     }
-    let mut table = Table::new(&[
-        ("engine", Align::Left),
-        ("quantize", Align::Left),
-        ("model", Align::Left),
-        ("depth", Align::Right),
-        ("thr", Align::Right),
-        ("", Align::Left),
-    ]);
-    for (planned, standing) in bad.iter().take(MOST) {
-        let case = &planned.case;
-        table.row(vec![
-            case.engine.clone(),
-            case.quantize.clone(),
-            settings::short(&case.model, 16),
-            case.workload.depth.to_string(),
-            case.settings.threads.map(|n| n.to_string()).unwrap_or_default(),
-            if standing.finish == Finish::Skipped { "skipped".into() } else { "failed".into() },
-        ]);
+    if failed + skipped > 0 {
+        terminal.say("`tokometer sweep --resume --retry-failed` tries these again");
     }
-    let lines = table.lines(terminal.width());
-    let (header, rows) = lines.split_at(lines.len().min(1));
-    header.iter().for_each(|line| terminal.line(&terminal.paint(Style::Bold, line)));
-    let mut said = "";
-    for (line, (_, standing)) in rows.iter().zip(&bad) {
-        terminal.line(line);
-        // The same reason once, however many cases it stopped.
-        let reason = standing.reason.as_deref().unwrap_or_default();
-        if reason != said {
-            terminal.paragraph(Style::Dim, &format!("  {reason}"));
-            said = reason;
+    Ok(())
+}
+
+type Bad<'a> = (&'a Planned, Finish);
+
+/// What failed or was skipped, by reason, in the order of the plan.
+fn failures<'a>(stored: &'a Stored, state: &State) -> Vec<(String, Vec<Bad<'a>>)> {
+    let hosts: Vec<Option<&str>> = match stored.hosts.is_empty() {
+        true => vec![None],
+        false => stored.hosts.iter().map(|host| Some(host.as_str())).collect(),
+    };
+    let mut found: Vec<(String, Vec<Bad<'a>>)> = Vec::new();
+    for state in hosts.into_iter().map(|host| state.on_host(host)) {
+        for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
+            let Some(standing) = state.of(&planned.hash).filter(|standing| standing.finish != Finish::Ok) else {
+                continue;
+            };
+            let reason = standing.reason.clone().unwrap_or_else(|| "the log tells the reason".into());
+            let bad = (planned, standing.finish);
+            match found.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, members)) => members.push(bad),
+                None => found.push((reason, vec![bad])),
+            }
         }
     }
-    if bad.len() > MOST {
-        terminal.line(&format!("... and {} more; --json lists all", bad.len() - MOST));
-    }
-    terminal.say("`tokometer sweep --resume --retry-failed` tries these again");
-    Ok(())
+    found
 }
 
 fn json_of(planned: &Planned, standing: Option<&Standing>) -> serde_json::Value {

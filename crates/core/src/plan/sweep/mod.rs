@@ -13,6 +13,7 @@ pub use block::{Block, blocks};
 pub use expand::{Base, Matrix, Planned, expand, shape};
 pub use rules::Rule;
 
+use super::SlurmOptions;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,6 +48,8 @@ pub struct SweepConfig {
     pub include: Vec<Axes>,
     /// Combinations that are left out.
     pub exclude: Vec<Rule>,
+    /// What a cluster is asked for, with `--on slurm`.
+    pub slurm: SlurmOptions,
 }
 
 /// Serde cannot refuse unknown keys of flattened parts, so the parts are taken out by hand and what is left are the axes.
@@ -64,6 +67,7 @@ impl TryFrom<toml::Table> for SweepConfig {
             engines: part(&mut table, "engines")?,
             include: part(&mut table, "include")?,
             exclude: part(&mut table, "exclude")?,
+            slurm: part(&mut table, "slurm")?,
             axes: toml::Value::Table(table).try_into()?,
         })
     }
