@@ -185,6 +185,7 @@ impl Mock {
         let _ = std::fs::write(counter, count.to_string());
         if *wanted != count.to_string() {
             self.options.remove("fault");
+            self.options.remove("serve_crash_at");
         }
     }
 
