@@ -11,7 +11,7 @@ use std::future::IntoFuture;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tokometer_core::engine::Failed;
@@ -20,6 +20,8 @@ use tokometer_core::engine::Failed;
 const LOOK: Duration = Duration::from_millis(20);
 /// How long answers that are complete may take to reach slow readers, while stopping.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How long a worker that was loaded is waited for. One that has not left by then dies with the process.
+const LEAVE: Duration = Duration::from_secs(8);
 
 /// How the server behaves.
 #[derive(Debug, Clone)]
@@ -129,8 +131,9 @@ pub fn serve(
     // What was being loaded when somebody stopped it is not waited for.
     let is_loaded = site.model.get().is_some();
     site.queue.close();
-    if is_loaded {
-        let _ = worker.join();
+    let began = Instant::now();
+    while is_loaded && !worker.is_finished() && began.elapsed() < LEAVE {
+        std::thread::sleep(LOOK);
     }
     served
 }
@@ -148,7 +151,7 @@ async fn run(
     let listener = listener.tap_io(|connection| {
         let _ = connection.set_nodelay(true);
     });
-    let http = axum::serve(listener, router(Arc::clone(site))).with_graceful_shutdown(async {
+    let http = axum::serve(listener, router(Arc::clone(site))).with_graceful_shutdown(async move {
         let _ = closed.await;
     });
     let http = tokio::spawn(http.into_future());
