@@ -116,6 +116,7 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
         .args(["-m", "unittest", "discover", "-s", "tests"])
         .dir(folder)
         .env("PYTHONPATH", path)
+        .env("TOKOMETER", paths::tokometer())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .hint("The failing tests stand above.")
         .tee()?;

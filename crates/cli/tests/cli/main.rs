@@ -11,4 +11,6 @@ mod mlc_llm;
 mod pipeline;
 mod provenance;
 mod rounds;
+mod serve;
+mod server;
 mod tinygrad;
