@@ -5,10 +5,12 @@
 
 mod collate;
 mod convert;
+mod endpoint;
 mod llama_cpp;
 mod machine;
 mod measure;
 mod plots;
+mod serve;
 mod table;
 mod tokometer;
 mod worker;
@@ -32,7 +34,7 @@ pub struct Bench {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const BENCHES: &[Bench] = &[worker::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
+pub const BENCHES: &[Bench] = &[worker::BENCH, serve::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
 
 /// What the command line chose; what it left open is each benchmark's own choice.
 struct Options {

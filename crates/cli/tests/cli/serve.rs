@@ -305,7 +305,7 @@ fn a_model_that_cannot_be_loaded_and_a_port_that_is_taken_are_errors() {
     dir.run(&[&start[..], &["--option", "fault=crash_in_load"]].concat()).fails(1, &["cannot be served", "crash"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    dir.run(&[&start[..6], &[&port]].concat()).fails(1, &["cannot listen on 127.0.0.1", "--port 0"]);
+    dir.run(&[&start[..6], &[port.as_str()]].concat()).fails(1, &["cannot listen on 127.0.0.1", "--port 0"]);
     dir.run(&[&start[..], &["--quantize", "nf4,int8"]].concat()).fails(1, &["one quantization"]);
     dir.run(&["serve", "--engine", "mock,llamacpp", "--model", "synthetic:tiny"]).fails(1, &["one engine"]);
 }
