@@ -14,9 +14,13 @@ use std::ops::AddAssign;
 use std::path::Path;
 use std::time::Instant;
 
-/// Python code with tests: its folder, and the engine's environment that they need.
-const PYTHON: &[(&str, Option<&str>)] =
-    &[("workers/python-protocol", None), ("workers/tinygrad", Some("tinygrad")), ("workers/mlc-llm", None)];
+/// Python code with tests: its folder, and the name of the environment that they need (of the folder's `requirements.txt`).
+const PYTHON: &[(&str, Option<&str>)] = &[
+    ("workers/python-protocol", None),
+    ("workers/tinygrad", Some("tinygrad")),
+    ("workers/mlc-llm", None),
+    ("crates/serve", Some("openai")),
+];
 
 /// What ran.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -113,17 +117,17 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
         .args(["-m", "unittest", "discover", "-s", "tests"])
         .dir(folder)
         .env("PYTHONPATH", path)
+        .env("TOKOMETER", paths::tokometer())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .hint("The failing tests stand above.")
         .tee()?;
     Ok(python_counts(&text))
 }
 
-/// The engine's environment with what its tests need beside it.
+/// An environment of what the tests of a folder need. An engine's tests do not share the one that measures.
 fn test_environment(folder: &Path, engine: &str) -> Result<Environment> {
     let environment = Environment::named(&format!("{engine}-test"));
-    let files = [folder.join("requirements.txt"), folder.join("requirements-test.txt")];
-    environment.ensure(&Packages::Hashed(&[&files[0], &files[1]]))?;
+    environment.ensure(&Packages::Hashed(&[&folder.join("requirements.txt")]))?;
     Ok(environment)
 }
 

@@ -191,6 +191,17 @@ Examples:
   tokometer verify --model synthetic:tiny --engine llamacpp,tinygrad --quantize float16
   tokometer verify --model synthetic:tiny --engine llamacpp --quantize float16,nf4")]
     Verify(Verify),
+    /// An OpenAI-compatible endpoint over one engine
+    #[command(after_help = "\
+Examples:
+  tokometer serve --engine llamacpp --model model.gguf --quantize default --port 8000
+  tokometer serve --engine tinygrad --size 1B --quantize int8 --ctx-size 8192
+  tokometer serve --engine llamacpp --model synthetic:tiny --quantize nf4 --port 0 --json
+
+Answers /v1/chat/completions, /v1/completions, /v1/models and /health, streaming and not. One request is computed at a
+time, from scratch; the others wait. With --json one line tells when the model answers, and where. Ctrl-C (or SIGTERM)
+finishes what is being computed and refuses the rest; a second one gives it up.")]
+    Serve(Serve),
     /// Shell completions
     #[command(after_help = "\
 Examples:
@@ -567,6 +578,38 @@ pub struct Verify {
     /// Largest mean difference of log-probabilities that counts as agreement, in nats
     #[arg(long, value_name = "NATS", default_value_t = 0.02)]
     pub tolerance: f64,
+}
+
+/// `serve`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Serve {
+    /// What: one engine, one quantization.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Port to listen on; 0 takes any that is free
+    #[arg(long, value_name = "P", default_value_t = 8000)]
+    pub port: u16,
+    /// Address to listen on; only programs on this machine reach the default
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Key that clients must send [default: TOKOMETER_API_KEY, which other users of the machine cannot see]
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// Tokens that prompt and answer may have together
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub ctx_size: u32,
+    /// Device by the engine's name, as CPU or CUDA0 (see `tokometer doctor`) [default: the engine's choice]
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+    /// An engine's own setting, NAME=VALUE; may be repeated
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// Requests that may wait for their turn; more are refused with 503
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub parallel_queue: usize,
+    /// Seconds without a token after which the engine counts as hung
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
 }
 
 #[cfg(test)]

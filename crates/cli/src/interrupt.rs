@@ -1,5 +1,5 @@
-//! Ctrl-C while measuring: once finishes the case that is being measured, twice stops now. At any other time it ends the
-//! program as usual.
+//! Ctrl-C while measuring: once finishes the case that is being measured, twice stops now. While serving: once finishes what
+//! is being computed, twice gives it up. At any other time it ends the program as usual.
 //!
 //! Signals are taken by `signal-hook`: maintained, on `libc` alone, and it hands them to a thread in which anything may be
 //! called, where a bare handler may do next to nothing; `ctrlc` cannot end the program in the usual way when nothing is
@@ -41,6 +41,25 @@ pub fn listen(stop: Stop, progress: Arc<dyn Progress>) -> Result<Listening> {
         }
     });
     Ok(listening)
+}
+
+/// From now on SIGINT and SIGTERM stop this server instead of the program; the third one ends the program.
+///
+/// # Errors
+/// The system refuses to hand over signals.
+pub fn stop_server(stop: tokometer_serve::Stop, progress: Arc<dyn Progress>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for Ctrl-C")?;
+    std::thread::spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            match count {
+                0 => progress.note("finishing what is being computed; Ctrl-C again gives it up"),
+                1 => progress.note("stopping now"),
+                _ => drop(emulate_default_handler(signal)),
+            }
+            stop.stop();
+        }
+    });
+    Ok(())
 }
 
 fn heard(signal: i32, stop: &Stop, progress: &dyn Progress) {

@@ -234,6 +234,7 @@ fn options(args: &Run) -> Result<BTreeMap<String, String>> {
     Ok(options)
 }
 
+/// One engine-specific setting, `NAME=VALUE`.
 pub fn option(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

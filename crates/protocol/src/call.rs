@@ -26,6 +26,15 @@ pub enum Request {
     Load(Load),
     /// Prefill a prompt and generate exactly N tokens. Answered by [`crate::Generated`].
     Generate(Generate),
+    /// Continue a prompt for a user, token by token, until the model ends it. Sends a `token` reply for each token;
+    /// answered by [`crate::Completed`].
+    Complete(Complete),
+    /// Ends a `complete` that is running after its current token; gets no reply of its own. A worker reads it while it
+    /// computes. Of a call that is over or unknown it is ignored.
+    Cancel {
+        /// The number of the call to end.
+        call: u64,
+    },
     /// Log-probabilities of given tokens. Answered by [`crate::Scored`].
     Score {
         /// The sequence, at least two tokens; token 0 is context only.
@@ -37,6 +46,10 @@ pub enum Request {
         text: String,
         /// Whether the model's own BOS/EOS are added as its tokenizer is configured.
         add_special: bool,
+        /// Whether the names of special tokens inside the text (`<|eot_id|>`) become those tokens, as chat templates need
+        /// it; otherwise they are text like any other, where the engine's tokenizer can tell the two apart.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        parse_special: bool,
     },
     /// Token ids to the text of each token. Answered by `pieces`.
     Detokenize {
@@ -134,7 +147,41 @@ pub struct Generate {
     /// computes the same sequence. Empty: the engine's own greedy tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<u32>,
-    /// Send a `token` reply after each token (serving); otherwise nothing is written before the last one.
+}
+
+/// One request of a user. Every request is computed from scratch: nothing is kept from the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Complete {
+    /// Token ids of the prompt, at least one.
+    pub prompt: Vec<u32>,
+    /// At most this many tokens are generated, at least one. Prompt and generated tokens must fit into the context.
+    pub max_tokens: u32,
+    /// Logits are divided by it before sampling; 0 always takes the most probable token.
+    pub temperature: f32,
+    /// Only the most probable tokens are drawn from, as few as reach this probability together at that temperature; 1: all.
+    pub top_p: f32,
+    /// Draws the tokens. The same worker on the same machine draws the same tokens again.
+    pub seed: u64,
+    /// Go on after tokens that end a generation; they are tokens like any other then.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub stream: bool,
+    pub ignore_eos: bool,
+    /// Tell the log-probability of each token and of this many of the most probable ones (0: of the token alone), all of the
+    /// model's own distribution, before temperature and top_p. `None`: tell none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_logprobs: Option<u32>,
+}
+
+impl Default for Complete {
+    fn default() -> Complete {
+        Complete {
+            prompt: Vec::new(),
+            max_tokens: 1,
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            ignore_eos: false,
+            top_logprobs: None,
+        }
+    }
 }

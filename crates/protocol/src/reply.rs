@@ -19,7 +19,7 @@ pub struct Reply {
 pub enum Body {
     /// Work goes on; more replies follow.
     Progress(Progress),
-    /// One token of a streaming generation; more replies follow.
+    /// One token of a `complete`; more replies follow.
     Token(Streamed),
     /// The answer, last.
     Result(Answer),
@@ -37,6 +37,8 @@ pub enum Answer {
     Loaded(Box<Loaded>),
     /// To `generate`.
     Generated(Generated),
+    /// To `complete`, after its last token.
+    Completed(Completed),
     /// To `score`.
     Scored(Scored),
     /// To `tokenize`.
@@ -77,8 +79,42 @@ pub struct Streamed {
     pub index: u32,
     /// Its id.
     pub token: u32,
-    /// The text that it adds.
+    /// The text that it adds; special tokens add none.
     pub piece: String,
+    /// Its log-probability, nats, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprob: Option<f32>,
+    /// The most probable tokens at its place, the first of them first: id, text, log-probability.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<(u32, String, f32)>,
+}
+
+/// How a `complete` ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Completed {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens that were generated: those that were streamed, and the one that ended the text, if one did.
+    pub completion_tokens: u32,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Text that was held back as an unfinished character and never ended.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rest: String,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model ended it.
+    Stop,
+    /// As many tokens as were allowed.
+    #[default]
+    Length,
+    /// It was cancelled.
+    Cancelled,
 }
 
 /// Who the worker is.
@@ -170,6 +206,15 @@ pub struct Loaded {
     /// The id that begins a text, if the model has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<u32>,
+    /// The ids that end a generation, the model's principal one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub eos: Vec<u32>,
+    /// The model's chat template (Jinja), if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// Tokens of context that the model was trained for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctx_train: Option<u32>,
     /// Anything else worth keeping, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,

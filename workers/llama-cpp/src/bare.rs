@@ -35,7 +35,8 @@ pub fn run(arguments: &[String]) -> Result<String, Failure> {
             times.1.push(generated.decode().1);
         }
     }
-    Ok(serde_json::json!({ "ttft_ns": times.0, "decode_ns": times.1, "steps": generated.saturating_sub(1) }).to_string())
+    Ok(serde_json::json!({ "ttft_ns": times.0, "decode_ns": times.1, "steps": generated.saturating_sub(1) })
+        .to_string())
 }
 
 fn usage() -> Failure {

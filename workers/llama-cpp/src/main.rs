@@ -1,10 +1,12 @@
 //! Tokometer's llama.cpp worker: the llama.cpp library, driven over stdin and stdout.
 //!
 //! `main` keeps the process's stdout for the protocol and points file descriptor 1 at stderr, so that nothing the
-//! library prints can reach the protocol. `serve` answers calls, `measure` holds the timed loop, `llama` is the thin
-//! layer over the C API. Scheduling, statistics and files are the harness's.
+//! library prints can reach the protocol. `calls` reads calls, `serve` answers them, `measure` holds the timed loop,
+//! `complete` continues a user's prompt, `llama` is the thin layer over the C API. Scheduling, statistics and files are the harness's.
 
 mod bare;
+mod calls;
+mod complete;
 mod llama;
 mod measure;
 mod score;
@@ -45,7 +47,7 @@ fn main() -> std::process::ExitCode {
             }
         };
     }
-    let result = take_stdout().and_then(|out| serve::serve(BufReader::new(io::stdin().lock()), out));
+    let result = take_stdout().and_then(|out| serve::serve(calls::Calls::follow(BufReader::new(io::stdin())), out));
     match result {
         Ok(()) => 0.into(),
         // The harness closed its end: nobody is left to tell.

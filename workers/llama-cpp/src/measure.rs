@@ -1,15 +1,11 @@
 //! The timed loop: prefill a prompt, decode token by token, stamp a clock. Nothing else happens inside it.
 
-use crate::llama::{Context, Model, Result, failure};
+use crate::llama::{Context, Result, failure};
 use std::time::Instant;
 use tokometer_protocol::{FailureKind, Generate, Generated};
 
-/// Runs one pass of the workload. `on_token` sees each token as it comes (streaming); while measuring it does nothing.
-pub fn generate(
-    context: &mut Context,
-    request: &Generate,
-    mut on_token: impl FnMut(&Model, u32, u32),
-) -> Result<Generated> {
+/// Runs one pass of the workload.
+pub fn generate(context: &mut Context, request: &Generate) -> Result<Generated> {
     let n = request.gen_tokens as usize;
     // llama.cpp's CPU backend computes inside of the call: there is no moment of handing over.
     let asynchronous = context.asynchronous;
@@ -31,7 +27,6 @@ pub fn generate(
     }
     tokens.push(argmax(context.logits(-1)?));
     done_ns.push(elapsed(start));
-    on_token(context.model(), 0, tokens[0]);
     for i in 1..n {
         let mut next = [request.forced.get(i - 1).copied().unwrap_or(tokens[i - 1]) as i32];
         context.decode(&mut next)?;
@@ -40,7 +35,6 @@ pub fn generate(
         }
         tokens.push(argmax(context.logits(-1)?));
         done_ns.push(elapsed(start));
-        on_token(context.model(), i as u32, tokens[i]);
     }
 
     check_finite(context)?;
@@ -66,15 +60,23 @@ fn validate(context: &Context, request: &Generate) -> Result<()> {
     if needed > context.ctx_tokens() as usize {
         return refuse(format!("{needed} tokens do not fit into a context of {}", context.ctx_tokens()));
     }
+    known(context, request.context.iter().chain(&request.prompt).chain(&request.forced))
+}
+
+/// Refuses ids that the model does not have.
+pub fn known<'a>(context: &Context, tokens: impl IntoIterator<Item = &'a u32>) -> Result<()> {
     let vocab = context.model().vocab_size();
-    let all = request.context.iter().chain(&request.prompt).chain(&request.forced);
-    match all.into_iter().find(|token| **token >= vocab) {
-        Some(token) => refuse(format!("token {token} is outside of the vocabulary of {vocab}")),
+    match tokens.into_iter().find(|token| **token >= vocab) {
+        Some(token) => {
+            let message = format!("token {token} is outside of the vocabulary of {vocab}");
+            Err(failure(FailureKind::Protocol, message))
+        }
         None => Ok(()),
     }
 }
 
-fn ids(tokens: &[u32]) -> Vec<i32> {
+/// Ids as llama.cpp takes them.
+pub fn ids(tokens: &[u32]) -> Vec<i32> {
     tokens.iter().map(|token| *token as i32).collect()
 }
 

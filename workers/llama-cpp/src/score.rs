@@ -1,7 +1,7 @@
 //! Log-probabilities of given tokens.
 
 use crate::llama::{Context, Result, failure};
-use crate::measure::argmax;
+use crate::measure::{argmax, ids, known};
 use tokometer_protocol::{FailureKind, Scored};
 
 /// Scores every token after the first. The sequence must fit into the context.
@@ -13,11 +13,8 @@ pub fn score(context: &mut Context, tokens: &[u32]) -> Result<Scored> {
         let message = format!("{} tokens do not fit into a context of {}", tokens.len(), context.ctx_tokens());
         return Err(failure(FailureKind::Protocol, message));
     }
-    let vocab = context.model().vocab_size();
-    if let Some(token) = tokens.iter().find(|token| **token >= vocab) {
-        return Err(failure(FailureKind::Protocol, format!("token {token} is outside of the vocabulary of {vocab}")));
-    }
-    let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+    known(context, tokens)?;
+    let ids = ids(tokens);
     let mut scored = Scored::default();
     context.clear();
     let size = context.batch() as usize;
@@ -37,7 +34,8 @@ pub fn score(context: &mut Context, tokens: &[u32]) -> Result<Scored> {
     Ok(scored)
 }
 
-fn log_sum_exp(logits: &[f32]) -> f64 {
+/// The logarithm of the sum that makes probabilities of logits.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     max + logits.iter().map(|value| (f64::from(*value) - max).exp()).sum::<f64>().ln()
 }

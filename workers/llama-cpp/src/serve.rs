@@ -1,27 +1,23 @@
-//! Reads calls, does them, writes replies. One at a time, in order.
+//! Does calls, writes replies. One at a time, in order.
 
+use crate::calls::{Calls, Cancelled};
 use crate::llama::{self, Context, ContextSettings, Model, Result, failure};
-use crate::{measure, score};
-use std::io::{self, BufRead, Write};
+use crate::{complete, measure, score};
+use std::io::{self, Write};
 use std::time::Instant;
 use tokometer_protocol::{
-    Answer, Body, Call, Device, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized, Reply, Request,
-    Streamed, VERSION,
+    Answer, Body, Call, Complete, Completed, Device, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized,
+    Reply, Request, VERSION,
 };
 
 /// Serves until the input ends or `shutdown` comes.
-pub fn serve(input: impl BufRead, output: impl Write) -> io::Result<()> {
-    let mut worker = Worker { output, context: None, error: None };
+pub fn serve(calls: Calls, output: impl Write) -> io::Result<()> {
+    let mut worker = Worker { output, cancelled: calls.cancelled(), context: None, error: None };
     llama::init();
-    for line in input.lines() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let last = match serde_json::from_str::<Call>(&line) {
+    for call in calls {
+        let last = match call? {
             Ok(call) => worker.answer(call)?,
-            Err(error) => {
-                let message = format!("not a call of protocol {VERSION}: {error}");
+            Err(message) => {
                 worker.send(0, Body::Error(Failure { kind: FailureKind::Protocol, message }))?;
                 false
             }
@@ -35,6 +31,7 @@ pub fn serve(input: impl BufRead, output: impl Write) -> io::Result<()> {
 
 struct Worker<W> {
     output: W,
+    cancelled: Cancelled,
     context: Option<Context>,
     // A reply that could not be written from inside a callback.
     error: Option<io::Error>,
@@ -76,19 +73,17 @@ impl<W: Write> Worker<W> {
             Request::Generate(request) => {
                 let mut context = self.take_context()?;
                 context.wake();
-                let generated = measure::generate(&mut context, &request, |model, index, token| {
-                    if request.stream {
-                        let piece = model.pieces(&[token]).concat();
-                        self.send_later(id, Body::Token(Streamed { index, token, piece }));
-                    }
-                });
+                let generated = measure::generate(&mut context, &request);
                 context.rest();
                 self.context = Some(context);
                 generated.map(Answer::Generated)
             }
+            Request::Complete(request) => self.complete(id, &request).map(Answer::Completed),
+            // Taken by whoever reads the calls; nothing comes of one that is late.
+            Request::Cancel { .. } => Ok(Answer::Done),
             Request::Score { tokens } => score::score(self.context()?, &tokens).map(Answer::Scored),
-            Request::Tokenize { text, add_special } => {
-                let tokens = self.context()?.model().tokenize(&text, add_special)?;
+            Request::Tokenize { text, add_special, parse_special } => {
+                let tokens = self.context()?.model().tokenize(&text, add_special, parse_special)?;
                 Ok(Answer::Tokens { tokens })
             }
             Request::Detokenize { tokens } => Ok(Answer::Pieces { pieces: self.context()?.model().pieces(&tokens) }),
@@ -109,6 +104,23 @@ impl<W: Write> Worker<W> {
             }
             Request::Shutdown => Ok(Answer::Done),
         }
+    }
+
+    fn complete(&mut self, id: u64, request: &Complete) -> Result<Completed> {
+        let mut context = self.take_context()?;
+        let cancelled = self.cancelled.clone();
+        context.wake();
+        let completed = complete::complete(
+            &mut context,
+            request,
+            || cancelled.is(id),
+            |token| {
+                self.send_later(id, Body::Token(token));
+            },
+        );
+        context.rest();
+        self.context = Some(context);
+        completed
     }
 
     fn context(&mut self) -> Result<&mut Context> {
@@ -159,7 +171,7 @@ fn hello(protocol: u32) -> Result<Answer> {
             format!("the harness speaks protocol {protocol}, this worker {VERSION}: build both from one version");
         return Err(Failure { kind: FailureKind::Protocol, message });
     }
-    let names = ["load", "generate", "score", "tokenize", "detokenize", "quantize", "unload"];
+    let names = ["load", "generate", "complete", "score", "tokenize", "detokenize", "quantize", "unload"];
     Ok(Answer::Hello(Hello {
         protocol: VERSION,
         engine: "llamacpp".into(),
@@ -237,6 +249,9 @@ fn describe(context: &Context, device: Option<Device>, settings: &ContextSetting
         pid: None,
         vocab_size: model.vocab_size(),
         bos: model.bos(),
+        eos: model.eos(),
+        chat_template: model.chat_template(),
+        ctx_train: model.ctx_train(),
         details: Default::default(),
     }
 }

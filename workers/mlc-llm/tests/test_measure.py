@@ -1,5 +1,6 @@
 """What a measurement holds, with the stand-in and with the real engine."""
 
+import json
 import unittest
 
 import prepared
@@ -12,7 +13,7 @@ class Measure(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.client = Client(prepared.ROOT / "measure.txt")
-        cls.hello = cls.client("hello", protocol=1)
+        cls.hello = cls.client("hello", protocol=2)
         cls.loaded = cls.client("load", **prepared.loading())
 
     @classmethod
@@ -66,12 +67,38 @@ class Measure(unittest.TestCase):
         ids = self.client("tokenize", text="ab", add_special=False)["tokens"]
         self.assertEqual(self.client("tokenize", text="ab", add_special=True)["tokens"], [256, *ids])
 
-    def test_streaming_says_each_token_as_it_comes(self):
+    def complete(self, count, **fields):
         self.client.said.clear()
-        generated = self.client("generate", prompt=PROMPT, gen_tokens=10, stream=True)
-        streamed = [reply["token"] for reply in self.client.said]
-        self.assertEqual([told["token"] for told in streamed], generated["tokens"])
-        self.assertEqual([told["index"] for told in streamed], list(range(10)))
+        answer = self.client("complete", prompt=PROMPT, max_tokens=count, **fields)
+        return answer, [reply["token"] for reply in self.client.said]
+
+    def test_a_completion_says_each_token_as_it_comes(self):
+        measured = self.client("generate", prompt=PROMPT, gen_tokens=10)["tokens"]
+        answer, said = self.complete(10, ignore_eos=True)
+        self.assertEqual([told["token"] for told in said], measured)
+        self.assertEqual([told["index"] for told in said], list(range(10)))
+        self.assertEqual((answer["finish"], answer["completion_tokens"], answer["prompt_tokens"]), ("length", 10, len(PROMPT)))
+        # The next measurement is undisturbed.
+        self.assertEqual(self.client("generate", prompt=PROMPT, gen_tokens=10)["tokens"], measured)
+
+    def test_a_seed_draws_the_same_again(self):
+        draws = [[told["token"] for told in self.complete(12, ignore_eos=True, temperature=1.0, seed=7)[1]] for _ in range(2)]
+        self.assertEqual(*draws)
+
+    def test_a_cancel_ends_a_completion_and_the_next_one_works(self):
+        self.client.send("complete", prompt=PROMPT, max_tokens=120, ignore_eos=True)
+        number = self.client.number
+        self.client.send("cancel", call=number)
+        while "result" not in (reply := json.loads(self.client.process.stdout.readline())):
+            self.assertEqual(reply["id"], number)
+        self.assertEqual(reply["result"]["finish"], "cancelled")
+        self.assertLess(reply["result"]["completion_tokens"], 120)
+        self.assertEqual(self.complete(5, ignore_eos=True)[0]["completion_tokens"], 5)
+
+    def test_log_probabilities_are_not_offered(self):
+        with self.assertRaises(Failure) as caught:
+            self.complete(5, top_logprobs=1)
+        self.assertEqual(caught.exception.kind, "unsupported")
 
     def test_what_this_engine_cannot_do_is_unsupported(self):
         for words, call in (("context", {"context": [1, 2]}), ("forced", {"forced": [1]})):

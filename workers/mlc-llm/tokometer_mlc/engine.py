@@ -7,10 +7,10 @@ from mlc_llm.protocol.generation_config import GenerationConfig
 from mlc_llm.serve import data
 from mlc_llm.serve.config import EngineConfig
 from mlc_llm.serve.sync_engine import SyncMLCEngine
-from tokometer_worker import Failed
+from tokometer_worker import Completion, Failed
 
 from . import usage
-from .generate import Outputs, run
+from .generate import Outputs, follow, run
 from .request import Request
 from .tokens import Tokenizer
 
@@ -31,7 +31,7 @@ class InProcess:
         self.tokenizer = Tokenizer(self._engine.tokenizer, request.model.weights)
         self.details = {"engine": "SyncMLCEngine"}
 
-    def generate(self, context: list, prompt: list, count: int, on_token=None) -> dict:
+    def generate(self, context: list, prompt: list, count: int) -> dict:
         """One measured pass."""
         if context and self._request.prefix_cache != "radix":
             raise Failed("unsupported", "a context before the prompt needs the engine's prefix cache, which is otherwise off: "
@@ -39,8 +39,8 @@ class InProcess:
         if self._request.prefix_cache == "radix":
             self._engine.reset()
         if context:
-            self._pass(context, 1, None)
-        steps = self._pass(context + prompt, count, on_token)
+            self._pass(context, 1)
+        steps = self._pass(context + prompt, count)
         figures = usage.check(self._outputs.usage, len(prompt), len(context), count, len(steps.tokens), self._outputs.reason)
         answer = {"prompt_tokens": len(prompt), "context_tokens": len(context), "tokens": steps.tokens, "done_ns": steps.done_ns,
                   "engine_figures": figures}
@@ -52,12 +52,29 @@ class InProcess:
             pieces = _joined(pieces, steps.step_tokens)
         return {**answer, "pieces": pieces}
 
-    def _pass(self, tokens: list, count: int, on_token):
+    def complete(self, wanted: Completion, on_token) -> str:
+        """Continues a prompt for a user; sampling is the engine's own. See `generate.follow`."""
+        if wanted.top_logprobs is not None:
+            raise Failed("unsupported", "MLC-LLM's log-probabilities are those of its choice, one-hot at temperature 0, not the "
+                         "model's: they are not offered")
+        if self._request.prefix_cache == "radix":
+            self._engine.reset()
+        settings = {"temperature": wanted.temperature, "top_p": wanted.top_p, "max_tokens": wanted.max_tokens,
+                    "seed": wanted.seed % 2**31, "debug_config": DebugConfig(ignore_eos=wanted.ignore_eos)}
+        if not wanted.ignore_eos:
+            settings["stop_token_ids"] = self._request.model.eos
+        name, inputs = self._name(), data.TokenData(wanted.prompt)
+        request = lambda: self._engine.create_request(name, inputs, GenerationConfig(**settings))  # noqa: E731
+        return follow(self._engine, self._outputs, request, name, on_token)
+
+    def _name(self) -> str:
         self._number += 1
-        name = f"tokometer-{self._number}"
-        inputs = data.TokenData(tokens)
+        return f"tokometer-{self._number}"
+
+    def _pass(self, tokens: list, count: int):
+        name, inputs = self._name(), data.TokenData(tokens)
         wanted = GenerationConfig(temperature=0.0, max_tokens=count, seed=0, debug_config=DebugConfig(ignore_eos=True))
-        return run(self._engine, self._outputs, lambda: self._engine.create_request(name, inputs, wanted), count, on_token)
+        return run(self._engine, self._outputs, lambda: self._engine.create_request(name, inputs, wanted), count)
 
     def close(self) -> None:
         """Lets the engine go. Not every version has an end of its own."""

@@ -1,4 +1,5 @@
-"""The timed loop on the engine in this process. Inside it only a clock is stamped and results are kept."""
+"""The timed loop on the engine in this process, inside of which only a clock is stamped and results are kept; and the loop that
+serves, which tells each token at once."""
 
 import gc
 import json
@@ -9,10 +10,12 @@ from tokometer_worker import Failed
 
 #: Steps beyond what a request needs after which the engine counts as going round in circles.
 _IDLE_STEPS = 10_000
+#: Steps after which a request that was ended has nothing more to say.
+_ABORT_STEPS = 4
 
 
 class Outputs:
-    """Takes what the engine calls back with. Unpacking waits until the clock has stopped, unless somebody listens."""
+    """Takes what the engine calls back with. In a measurement unpacking waits until the clock has stopped."""
 
     def __init__(self):
         self.stamps, self.packed = [], []
@@ -58,7 +61,7 @@ class Steps:
         self.step_tokens = counts if any(n != 1 for n in counts) else []
 
 
-def run(engine, outputs: Outputs, request: Callable, count: int, on_token: Callable[[int, int], None] | None) -> Steps:
+def run(engine, outputs: Outputs, request: Callable, count: int) -> Steps:
     """Adds the request that `request()` makes and steps until it is over.
 
     The engine calls back once per step that yields tokens. Several tokens in one call are one step with their number: when
@@ -69,7 +72,7 @@ def run(engine, outputs: Outputs, request: Callable, count: int, on_token: Calla
     gc.collect()
     gc.disable()
     try:
-        idle = over = told = 0
+        idle = over = 0
         begin = clock()
         engine.add_request(request())
         while not over:
@@ -78,9 +81,8 @@ def run(engine, outputs: Outputs, request: Callable, count: int, on_token: Calla
             came = len(stamps)
             idle = 0 if came > before else idle + 1
             # All that can come has come, or nothing came after something had: time to look.
-            if on_token or came >= count or (came and idle):
+            if came >= count or (came and idle):
                 over = outputs.unpack()
-                told = _tell(outputs, told, on_token)
             if idle > _IDLE_STEPS:
                 raise Failed("engine", f"{idle} steps of the engine brought nothing: is there room in its KV cache?")
     finally:
@@ -88,9 +90,34 @@ def run(engine, outputs: Outputs, request: Callable, count: int, on_token: Calla
     return Steps(begin, outputs)
 
 
-def _tell(outputs: Outputs, told: int, on_token) -> int:
-    if on_token:
-        for token in [token for tokens in outputs.tokens for token in tokens][told:]:
-            on_token(told, token)
+def follow(engine, outputs: Outputs, request: Callable, name: str, on_token: Callable[[int], bool]) -> str:
+    """Serves the request that `request()` makes under that name: `on_token(token)` hears of each token as it comes and says
+    whether it goes on. Returns why the engine ended it, or `abort`."""
+    outputs.start()
+    engine.add_request(request())
+    idle = told = 0
+    while True:
+        before = len(outputs.stamps)
+        engine.step()
+        idle = 0 if len(outputs.stamps) > before else idle + 1
+        over = outputs.unpack()
+        tokens = [token for tokens in outputs.tokens for token in tokens]
+        for token in tokens[told:]:
             told += 1
-    return told
+            if not on_token(token):
+                if not over:
+                    _abort(engine, outputs, name)
+                return "abort"
+        if over:
+            return outputs.reason or "stop"
+        if idle > _IDLE_STEPS:
+            raise Failed("engine", f"{idle} steps of the engine brought nothing: is there room in its KV cache?")
+
+
+def _abort(engine, outputs: Outputs, name: str) -> None:
+    """Ends a request. The engine may still say that it did; whatever it says is not left for the next request."""
+    engine.abort_request(name)
+    for _ in range(_ABORT_STEPS):
+        if outputs.unpack():
+            break
+        engine.step()

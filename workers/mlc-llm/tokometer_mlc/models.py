@@ -72,6 +72,25 @@ class Model:
         bos = self.config.get("bos_token_id")
         return bos if isinstance(bos, int) else None
 
+    @property
+    def eos(self) -> list:
+        """The ids that end a text."""
+        told = self.config.get("eos_token_id")
+        ids = told if isinstance(told, list) else [told]
+        conversation = self.config.get("conv_template")
+        if isinstance(conversation, dict):
+            ids = ids + (conversation.get("stop_token_ids") or [])
+        return list(dict.fromkeys(i for i in ids if isinstance(i, int) and not isinstance(i, bool) and i >= 0))
+
+    @property
+    def chat_template(self) -> str | None:
+        """The checkpoint's own template, which the folder of weights keeps with the tokenizer."""
+        file = self.weights / "tokenizer_config.json"
+        told = _json(file).get("chat_template") if file.is_file() else None
+        if isinstance(told, list):  # several, by name
+            told = next((entry.get("template") for entry in told if entry.get("name") == "default"), None)
+        return told if isinstance(told, str) and told else None
+
     def layers(self) -> int | None:
         """Number of layers."""
         inner = self._inner()

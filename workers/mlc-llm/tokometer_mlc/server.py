@@ -60,13 +60,11 @@ class Served:
             time.sleep(_LOOK)
         self._complete([self._request.model.bos or 0], 1)
 
-    def generate(self, context: list, prompt: list, count: int, on_token=None) -> dict:
+    def generate(self, context: list, prompt: list, count: int) -> dict:
         """One measured pass. A step is a chunk, with the number of its tokens."""
         if context:
             raise Failed("unsupported", "a context before the prompt cannot be put into the server's cache unmeasured: measure "
                          "depth in the engine, without --via serve")
-        if on_token:
-            raise Failed("unsupported", "the server tells no token ids: it cannot be streamed through")
         streamed, figures = self._complete(prompt, count)
         counts, estimated = tokens_of([text for _, text in streamed.chunks], count)
         steps = _merged([stamp for stamp, _ in streamed.chunks], counts, [text for _, text in streamed.chunks])
@@ -76,6 +74,10 @@ class Served:
             answer["warnings"] = {"estimated_chunks": f"{count} tokens came in {len(streamed.chunks)} chunks: how many each of them "
                                   "brought is estimated from its text"}
         return answer
+
+    def complete(self, wanted, on_token) -> str:
+        """Not offered: the server is one already, and tells no token ids."""
+        raise Failed("unsupported", "MLC-LLM's server tells no token ids: serve the engine itself, without via=serve")
 
     def _complete(self, prompt: list, count: int):
         body = {"model": str(self._request.model.weights), "prompt": prompt, "max_tokens": count, "temperature": 0.0, "seed": 0,

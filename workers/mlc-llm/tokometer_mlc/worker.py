@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-from tokometer_worker import Failed, Params, Replies
+from tokometer_worker import Completion, Failed, Params, Replies, completed
 
 from . import __version__, devices, environ, errors, leave, prepare, request
 from .request import Request
@@ -28,8 +28,9 @@ class Worker:
     def methods(self) -> dict:
         """The requests that this worker answers. There is no `score`: at temperature 0 this engine's log-probabilities are
         those of a certain event, and it tells none of a given prompt."""
-        plain = {"load": self.load, "generate": self.generate, "tokenize": self.tokenize, "detokenize": self.detokenize,
-                 "quantize": prepare.quantize, "compile": prepare.compile_library, "unload": self.unload}
+        plain = {"load": self.load, "generate": self.generate, "complete": self.complete, "tokenize": self.tokenize,
+                 "detokenize": self.detokenize, "quantize": prepare.quantize, "compile": prepare.compile_library,
+                 "unload": self.unload}
         return {name: _guarded(method) for name, method in plain.items()}
 
     def hello(self) -> dict:
@@ -76,11 +77,30 @@ class Worker:
         if params.tokens("forced"):
             raise Failed("unsupported", "MLC-LLM chooses its tokens itself: none can be forced on it")
         self._check(prompt, context, count)
-        on_token = None
-        if params.flag("stream") and session.tokenizer:
-            pieces = session.tokenizer.stream()
-            on_token = lambda index, token: replies.token(index, token, pieces.push(token))  # noqa: E731
-        return {"kind": "generated", **session.generate(context, prompt, count, on_token)}
+        return {"kind": "generated", **session.generate(context, prompt, count)}
+
+    def complete(self, params: Params, replies: Replies) -> dict:
+        """Continues a prompt for a user."""
+        session, wanted = self._loaded(), Completion.read(params)
+        self._check(wanted.prompt, [], wanted.max_tokens)
+        ends = set() if wanted.ignore_eos else set(self._request.model.eos)
+        pieces = session.tokenizer.stream() if session.tokenizer else None
+        told, ended = 0, False
+
+        def on_token(token: int) -> bool:
+            nonlocal told, ended
+            if token in ends:
+                ended = True
+                return False
+            replies.token(told, token, pieces.push(token) if pieces else "")
+            told += 1
+            return not replies.is_cancelled()
+
+        reason = session.complete(wanted, on_token)
+        # An engine that keeps the token that ended the text to itself has made it nevertheless.
+        ended = ended or (reason == "stop" and told < wanted.max_tokens)
+        finish = "stop" if ended else "cancelled" if reason == "abort" else "length"
+        return completed(len(wanted.prompt), told + ended, finish, pieces.rest() if pieces else "")
 
     def tokenize(self, params: Params, replies: Replies) -> dict:
         """Text to ids."""
@@ -154,7 +174,8 @@ def _loaded(wanted: Request, session, load_ns: int) -> dict:
         "native_quantize": model.native_words(), "weights_bytes": model.weights_bytes() or 0, "n_params": model.parameters() or 0,
         "kv_type": model.compute_type(), "ctx_tokens": wanted.ctx_tokens, "batch": wanted.chunk, "ubatch": wanted.chunk,
         "vocab_size": model.vocab, "details": details}
-    optional = {"weights_read_bytes": model.weights_read_bytes(), "bos": model.bos, "kv_bytes_per_token": per_token,
+    optional = {"eos": model.eos or None, "chat_template": model.chat_template, "bos": model.bos,
+                "weights_read_bytes": model.weights_read_bytes(), "kv_bytes_per_token": per_token,
                 "kv_bytes": per_token and per_token * wanted.kv_tokens, "pid": session.pid,
                 "threads": wanted.threads if wanted.device["kind"] == "cpu" else None}
     if model.compile_ns is not None:

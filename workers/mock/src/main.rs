@@ -4,10 +4,14 @@
 //! context, `sleep_ms` real time per generation, `slow_after=N` (every generation after the N-th takes an hour),
 //! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
-//! `fault_counter`.
+//! `fault_counter`. For `complete` see [`complete`].
 
+mod complete;
+
+use complete::Cancelled;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tokometer_protocol::{
     Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored,
@@ -36,11 +40,12 @@ struct Mock {
     loaded: bool,
     memory: Vec<u8>,
     generations: u64,
+    cancelled: Cancelled,
 }
 
 fn main() -> io::Result<()> {
     let mut mock = Mock::default();
-    for line in io::stdin().lock().lines() {
+    for line in calls(mock.cancelled.clone()) {
         let call: Call = match serde_json::from_str(&line?) {
             Ok(call) => call,
             Err(error) => {
@@ -50,7 +55,7 @@ fn main() -> io::Result<()> {
             }
         };
         let last = call.request == Request::Shutdown;
-        let body = match mock.perform(call.request) {
+        let body = match mock.perform(call.id, call.request) {
             Ok(answer) => Body::Result(answer),
             Err(failure) => Body::Error(failure),
         };
@@ -65,6 +70,22 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// The lines of the input but cancellations, which are heard at once.
+fn calls(cancelled: Cancelled) -> Receiver<io::Result<String>> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in io::stdin().lines() {
+            let call = line.as_ref().ok().and_then(|line| serde_json::from_str::<Call>(line).ok());
+            if let Some(Call { request: Request::Cancel { call }, .. }) = call {
+                cancelled.set(call);
+            } else if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 fn send(reply: &Reply) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, reply)?;
@@ -77,17 +98,18 @@ fn failure<T>(kind: FailureKind, message: &str) -> Result<T, Failure> {
 }
 
 impl Mock {
-    fn perform(&mut self, request: Request) -> Result<Answer, Failure> {
+    fn perform(&mut self, id: u64, request: Request) -> Result<Answer, Failure> {
         match request {
             Request::Hello { .. } => Ok(Answer::Hello(hello())),
             Request::Load(load) => self.load(load),
-            Request::Generate(_) | Request::Score { .. } if !self.loaded => {
+            Request::Generate(_) | Request::Complete(_) | Request::Score { .. } if !self.loaded => {
                 failure(FailureKind::Protocol, "no model is loaded")
             }
             Request::Generate(request) => {
                 self.generations += 1;
                 self.generate(&request).map(Answer::Generated)
             }
+            Request::Complete(request) => self.complete(id, &request).map(Answer::Completed),
             Request::Score { tokens } => Ok(Answer::Scored(Scored {
                 logprobs: vec![-1.0; tokens.len() - 1],
                 top_tokens: tokens[1..].to_vec(),
@@ -95,12 +117,12 @@ impl Mock {
             })),
             Request::Tokenize { text, .. } => Ok(Answer::Tokens { tokens: text.bytes().map(u32::from).collect() }),
             Request::Detokenize { tokens } => {
-                Ok(Answer::Pieces { pieces: tokens.iter().map(|t| format!("<{t}>")).collect() })
+                Ok(Answer::Pieces { pieces: tokens.iter().map(|token| complete::text(*token)).collect() })
             }
             Request::Quantize { .. } | Request::Compile(_) => {
                 failure(FailureKind::Unsupported, "the mock engine has no files")
             }
-            Request::Unload | Request::Shutdown => Ok(Answer::Done),
+            Request::Unload | Request::Shutdown | Request::Cancel { .. } => Ok(Answer::Done),
         }
     }
 
@@ -133,6 +155,10 @@ impl Mock {
             ctx_tokens: load.ctx_tokens,
             threads: load.threads,
             vocab_size: 1000,
+            bos: Some(complete::BOS),
+            eos: vec![complete::EOS],
+            chat_template: Some(complete::CHAT_TEMPLATE.into()),
+            ctx_train: Some(4096),
             ..Loaded::default()
         })))
     }
@@ -159,6 +185,7 @@ impl Mock {
         let _ = std::fs::write(counter, count.to_string());
         if *wanted != count.to_string() {
             self.options.remove("fault");
+            self.options.remove("serve_crash_at");
         }
     }
 
@@ -229,7 +256,9 @@ fn hello() -> Hello {
             kind: "cpu".into(),
             memory_bytes: None,
         }],
-        methods: ["load", "generate", "score", "tokenize", "detokenize", "unload"].map(String::from).to_vec(),
+        methods: ["load", "generate", "complete", "score", "tokenize", "detokenize", "unload"]
+            .map(String::from)
+            .to_vec(),
         quantizations: ["mock-4", "mock-8", "mock-16"].map(String::from).to_vec(),
     }
 }

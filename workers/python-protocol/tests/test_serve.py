@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
-from tokometer_worker import Failed, Wire, serve  # noqa: E402
+from tokometer_worker import Completion, Failed, Wire, completed, serve  # noqa: E402
 
 WORKER = """
 import ctypes, os, subprocess, sys
@@ -38,12 +39,12 @@ def talk(methods, *lines):
 
 class Loop(unittest.TestCase):
     def test_the_handshake_names_the_methods(self):
-        (reply,) = talk({"unload": None, "load": None}, '{"id":7,"method":"hello","protocol":1}')
-        wanted = {"kind": "hello", "protocol": 1, "engine": "test", "methods": ["load", "unload"]}
+        (reply,) = talk({"unload": None, "load": None}, '{"id":7,"method":"hello","protocol":2}')
+        wanted = {"kind": "hello", "protocol": 2, "engine": "test", "methods": ["load", "unload"]}
         self.assertEqual(reply, {"id": 7, "result": wanted})
 
     def test_another_version_is_refused(self):
-        (reply,) = talk({}, '{"id":1,"method":"hello","protocol":2}')
+        (reply,) = talk({}, '{"id":1,"method":"hello","protocol":1}')
         self.assertEqual(reply["error"]["kind"], "protocol")
 
     def test_garbage_is_answered_and_the_next_call_works(self):
@@ -90,6 +91,54 @@ class Loop(unittest.TestCase):
         finally:
             sys.stderr = stderr
         self.assertEqual(reply["error"]["kind"], "engine")
+
+
+class Cancelling(unittest.TestCase):
+    def setUp(self):
+        read, write = os.pipe()
+        self.harness, self.calls = open(write, "w", encoding="utf-8"), open(read, encoding="utf-8")
+        self.addCleanup(self.calls.close)
+
+    def say(self, **call):
+        self.harness.write(json.dumps(call) + "\n")
+        self.harness.flush()
+
+    def test_a_cancel_is_heard_while_a_call_is_answered_and_gets_no_reply(self):
+        def endless(params, replies):
+            replies.token(0, 7, "a", -0.5, [(7, "a", -0.5)])
+            self.say(id=2, method="cancel", call=1)
+            self.say(id=3, method="then")
+            self.say(id=4, method="shutdown")
+            while not replies.is_cancelled():
+                time.sleep(0.001)
+            return completed(1, 1, "cancelled")
+
+        self.say(id=1, method="endless")
+        out = io.StringIO()
+
+        def then(params, replies):
+            return {"kind": "done", "cancelled": replies.is_cancelled()}
+
+        serve(Wire(self.calls, out), dict, {"endless": endless, "then": then})
+        self.harness.close()
+        replies = [json.loads(line) for line in out.getvalue().splitlines()]
+        self.assertEqual([reply["id"] for reply in replies], [1, 1, 3, 4])
+        self.assertEqual(replies[0]["token"]["top"], [[7, "a", -0.5]])
+        self.assertEqual(replies[1]["result"]["finish"], "cancelled")
+        self.assertFalse(replies[2]["result"]["cancelled"])
+
+    def test_what_a_completion_asks_for_is_checked(self):
+        def complete(params, replies):
+            wanted = Completion.read(params)
+            return {"kind": "done", "wanted": [wanted.max_tokens, wanted.temperature, wanted.top_p, wanted.top_logprobs]}
+
+        good = {"prompt": [1], "max_tokens": 2}
+        calls = [good, {**good, "temperature": 0.5, "top_logprobs": 0}, {**good, "temperature": -1}, {**good, "top_p": 0},
+                 {**good, "seed": 2**64}, {**good, "prompt": []}, {**good, "max_tokens": 0}]
+        replies = talk({"complete": complete}, *(json.dumps({"id": 1, "method": "complete", **call}) for call in calls))
+        self.assertEqual(replies[0]["result"]["wanted"], [2, 0.0, 1.0, None])
+        self.assertEqual(replies[1]["result"]["wanted"], [2, 0.5, 1.0, 0])
+        self.assertTrue(all(reply["error"]["kind"] == "protocol" for reply in replies[2:]))
 
 
 class Descriptors(unittest.TestCase):

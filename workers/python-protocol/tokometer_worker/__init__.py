@@ -8,9 +8,10 @@ never null and never 0.
 It knows nothing about any engine and needs nothing but Python's standard library.
 """
 
+from .completion import Completion, completed
 from .failure import Failed, describe
 from .params import Params
 from .serve import Replies, serve
 from .wire import VERSION, Wire
 
-__all__ = ["VERSION", "Failed", "Params", "Replies", "Wire", "describe", "serve"]
+__all__ = ["VERSION", "Completion", "Failed", "Params", "Replies", "Wire", "completed", "describe", "serve"]

@@ -1,5 +1,7 @@
 """Reads the parameters of a call, and says exactly what is wrong with them."""
 
+import math
+
 from .failure import Failed
 
 _U32 = 2**32
@@ -40,6 +42,22 @@ class Params:
     def optional_count(self, name: str, least: int = 0) -> int | None:
         """A number, or None where it is absent."""
         return None if self._get(name) is None else self.count(name, least)
+
+    def number(self, name: str, default: float) -> float:
+        """A finite number; absent is `default`."""
+        value = self._get(name)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self._wrong(name, "a number")
+        return float(value)
+
+    def seed(self, name: str) -> int:
+        """A number of up to 64 bits; absent is 0."""
+        value = self._get(name)
+        value = 0 if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
+            raise self._wrong(name, "a whole number of up to 64 bits")
+        return value
 
     def flag(self, name: str) -> bool | None:
         """True, false, or None where it is absent."""

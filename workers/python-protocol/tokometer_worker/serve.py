@@ -5,16 +5,17 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from .calls import Calls
 from .failure import Failed, describe
 from .params import Params
 from .wire import VERSION, Wire, read_id
 
 
 class Replies:
-    """What a method may say while it works: progress, and the tokens of a stream."""
+    """What a method may say while it works: progress, and the tokens of a completion. And whether it is to go on."""
 
-    def __init__(self, wire: Wire, number: int):
-        self._wire = wire
+    def __init__(self, wire: Wire, number: int, calls: Calls):
+        self._wire, self._calls = wire, calls
         #: The number of the call.
         self.number = number
 
@@ -25,9 +26,18 @@ class Replies:
             body["total"] = total
         self._wire.send(self.number, "progress", body)
 
-    def token(self, index: int, token: int, piece: str) -> None:
-        """Streams one token of a generation."""
-        self._wire.send(self.number, "token", {"index": index, "token": token, "piece": piece})
+    def token(self, index: int, token: int, piece: str, logprob: float | None = None, top: list | None = None) -> None:
+        """Says one token of a completion; `top` holds (id, text, log-probability) of the most probable ones."""
+        body = {"index": index, "token": token, "piece": piece}
+        if logprob is not None:
+            body["logprob"] = logprob
+        if top:
+            body["top"] = top
+        self._wire.send(self.number, "token", body)
+
+    def is_cancelled(self) -> bool:
+        """Whether the harness wants this call to end after its current token."""
+        return self._calls.is_cancelled(self.number)
 
 
 #: A method: takes the parameters and the replies, returns the fields of its answer (with `kind`).
@@ -40,12 +50,13 @@ def serve(wire: Wire, hello: Callable[[], dict], methods: dict) -> None:
     `hello` gives the fields of the handshake's answer except `kind`, `protocol` and `methods`, which are added here.
     `methods` maps the names of the other requests to functions; a name that it lacks is answered `unsupported`.
     """
-    for line in wire.lines():
-        if not _answer(wire, hello, methods, line):
+    calls = Calls(wire)
+    for line in calls:
+        if not _answer(wire, calls, hello, methods, line):
             return
 
 
-def _answer(wire: Wire, hello: Callable[[], dict], methods: dict, line: str) -> bool:
+def _answer(wire: Wire, calls: Calls, hello: Callable[[], dict], methods: dict, line: str) -> bool:
     """Answers one line. False after `shutdown`."""
     number = None
     try:
@@ -56,7 +67,7 @@ def _answer(wire: Wire, hello: Callable[[], dict], methods: dict, line: str) -> 
         if name == "hello":
             answer = _hello(params, hello, methods)
         elif name in methods:
-            answer = methods[name](params, Replies(wire, number))
+            answer = methods[name](params, Replies(wire, number, calls))
         else:
             raise Failed("unsupported", f"this worker has no method `{name}`; it has {', '.join(sorted(methods))}")
         wire.send(number, "result", answer)

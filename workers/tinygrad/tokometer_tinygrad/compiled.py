@@ -28,6 +28,9 @@ class Compiled:
         self._head = TinyJit(lambda hidden, row: _greedy(model.logits(hidden[row : row + 1].contiguous())).realize())
         self._step = TinyJit(lambda ids, start: _greedy(model.logits(model.hidden(ids, start))).realize())
         self._score = TinyJit(self._scores)
+        # Recorded by the first completions that need them, not by a load: measurements never do.
+        self._head_logits = TinyJit(lambda hidden, row: _floats(model.logits(hidden[row : row + 1].contiguous())).realize())
+        self._step_logits = TinyJit(lambda ids, start: _floats(model.logits(model.hidden(ids, start))).realize())
 
     def warm_up(self) -> None:
         """Compiles and records everything that a generation needs."""
@@ -48,6 +51,15 @@ class Compiled:
         """The greedy token after `token` at position `start`."""
         self._fill(self._ids[1], [token])
         return self._step(self._ids[1], self._start.bind(start))
+
+    def first_logits(self, hidden: Tensor, row: int) -> Tensor:
+        """The logits [1, vocabulary] after one row of a chunk, float32."""
+        return self._head_logits(hidden, self._row.bind(row))
+
+    def step_logits(self, token: int, start: int) -> Tensor:
+        """The logits [1, vocabulary] after `token` at position `start`, float32."""
+        self._fill(self._ids[1], [token])
+        return self._step_logits(self._ids[1], self._start.bind(start))
 
     def score(self, hidden: Tensor, targets: list) -> list:
         """For every row: log-probability of its target, the greedy token, its log-probability. Three lists."""
@@ -92,6 +104,10 @@ class Compiled:
 def _greedy(logits: Tensor) -> Tensor:
     """The first of the largest logits of one row."""
     return logits.argmax(axis=1).contiguous()
+
+
+def _floats(logits: Tensor) -> Tensor:
+    return logits.cast(dtypes.float32).contiguous()
 
 
 def _programs(jit: TinyJit) -> list:

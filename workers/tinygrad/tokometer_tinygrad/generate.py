@@ -2,7 +2,6 @@
 
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tinygrad.helpers import GlobalCounters
@@ -20,12 +19,11 @@ class Generation:
     engine_bytes: list = field(default_factory=list)
 
 
-def generate(compiled: Compiled, context: list, prompt: list, forced: list, count: int,
-             on_token: Callable[[int, int], None] | None = None) -> Generation:
+def generate(compiled: Compiled, context: list, prompt: list, forced: list, count: int) -> Generation:
     """Puts `context` into the cache, then, with the clock running, the prompt and `count` tokens.
 
     Step 0 is the prefill of the prompt with its first token. A token of `forced` is the input of the next step in
-    place of the greedy one. `on_token(index, token)` is called after each token, for streaming.
+    place of the greedy one.
     """
     result = Generation()
     if context:
@@ -34,13 +32,13 @@ def generate(compiled: Compiled, context: list, prompt: list, forced: list, coun
     gc.collect()
     gc.disable()
     try:
-        _timed(compiled, len(context), prompt, forced, count, on_token, result)
+        _timed(compiled, len(context), prompt, forced, count, result)
     finally:
         gc.enable()
     return result
 
 
-def _timed(compiled: Compiled, at: int, prompt: list, forced: list, count: int, on_token, result: Generation) -> None:
+def _timed(compiled: Compiled, at: int, prompt: list, forced: list, count: int, result: Generation) -> None:
     clock = time.perf_counter_ns
     begin, token = clock(), 0
     for i in range(count):
@@ -56,12 +54,11 @@ def _timed(compiled: Compiled, at: int, prompt: list, forced: list, count: int, 
         result.done_ns.append(clock() - begin)
         result.tokens.append(token)
         result.engine_bytes.append(int(GlobalCounters.global_mem))
-        if on_token:
-            on_token(i, token)
 
 
-def feed(compiled: Compiled, tokens: list, at: int):
-    """Runs tokens from position `at` on; returns the greedy token after the last, not waited for.
+def feed(compiled: Compiled, tokens: list, at: int, logits: bool = False, is_cancelled=None):
+    """Runs tokens from position `at` on; returns the greedy token after the last, or with `logits` its logits, not waited for.
+    None where `is_cancelled` said so before the end.
 
     Whole chunks go through the prefill. A short rest costs less as single steps than as a chunk that is mostly padding.
     """
@@ -70,11 +67,14 @@ def feed(compiled: Compiled, tokens: list, at: int):
     single = rest if rest <= chunk // 8 else 0
     whole = len(tokens) - single
     pending = None
+    head, step = (compiled.first_logits, compiled.step_logits) if logits else (compiled.first_token, compiled.step)
     for first in range(0, whole, chunk):
+        if is_cancelled and is_cancelled():
+            return None
         part = tokens[first : first + chunk]
         hidden = compiled.prefill(part, at + first)
         if first + chunk >= whole and not single:
-            pending = compiled.first_token(hidden, len(part) - 1)
+            pending = head(hidden, len(part) - 1)
     for i in range(whole, len(tokens)):
-        pending = compiled.step(tokens[i], at + i)
+        pending = (step if i == len(tokens) - 1 else compiled.step)(tokens[i], at + i)
     return pending

@@ -9,7 +9,7 @@ from tinygrad import Device
 from tinygrad.helpers import DEV
 from tokometer_worker import Replies
 
-from . import loader
+from . import ends, loader
 from .checkpoint import Checkpoint
 from .compiled import Compiled
 from .environ import Settings, processor
@@ -25,6 +25,7 @@ class Session:
     def __init__(self, checkpoint: Checkpoint, request: dict, settings: Settings, started_ns: int, replies: Replies):
         self.checkpoint, self.request, self.settings = checkpoint, request, settings
         self.tokenizer = Tokenizer.find(Path(checkpoint.path))
+        self.eos = [i for i in ends.eos(Path(checkpoint.path), self.tokenizer) if i < checkpoint.config.vocab]
         self.native = request["quantize"]
         device = Device.DEFAULT
         kind = _math(request["kernels"], device)
@@ -98,8 +99,10 @@ class Session:
         }
         if device.split(":")[0] == "CPU":
             answer |= {"device_description": processor(), "threads": max(threads.values())}
-        if config.bos is not None:
-            answer["bos"] = config.bos
+        folder = Path(self.checkpoint.path)
+        optional = {"bos": config.bos, "eos": self.eos or None, "chat_template": ends.chat_template(folder),
+                    "ctx_train": ends.positions(folder)}
+        answer |= {name: value for name, value in optional.items() if value is not None}
         return answer
 
     def _native_words(self) -> str:

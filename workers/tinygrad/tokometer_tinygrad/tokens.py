@@ -28,13 +28,18 @@ class Tokenizer:
         file = model / "tokenizer.json"
         return Tokenizer(file) if offered() and file.is_file() else None
 
-    def ids(self, text: str, add_special: bool) -> list:
-        """Token ids of a text."""
+    def ids(self, text: str, add_special: bool, parse_special: bool = False) -> list:
+        """Token ids of a text; with `parse_special` the names of special tokens in it are those tokens."""
+        self._tokenizer.encode_special_tokens = not parse_special
         return self._tokenizer.encode(text, add_special_tokens=add_special).ids
 
-    def stream(self) -> "Pieces":
-        """Takes tokens one by one and gives the text that each adds."""
-        return Pieces(self._tokenizer)
+    def id_of(self, name: str) -> int | None:
+        """The token of that name."""
+        return self._tokenizer.token_to_id(name)
+
+    def stream(self, special: bool = True) -> "Pieces":
+        """Takes tokens one by one and gives the text that each adds; special ones by their names, or as no text."""
+        return Pieces(self._tokenizer, special)
 
     def pieces(self, tokens: list) -> list:
         """The text of each token; joined they are the whole text."""
@@ -48,8 +53,8 @@ class Tokenizer:
 class Pieces:
     """The text of a growing sequence. An unfinished character is held back until the token that ends it."""
 
-    def __init__(self, tokenizer):
-        self._tokenizer, self._tokens, self._told = tokenizer, [], 0
+    def __init__(self, tokenizer, special: bool):
+        self._tokenizer, self._special, self._tokens, self._told = tokenizer, special, [], 0
         self._begin = 0
 
     def push(self, token: int) -> str:
@@ -69,4 +74,4 @@ class Pieces:
         return self._text()[self._told :]
 
     def _text(self) -> str:
-        return self._tokenizer.decode(self._tokens[self._begin :], skip_special_tokens=False)
+        return self._tokenizer.decode(self._tokens[self._begin :], skip_special_tokens=not self._special)

@@ -8,7 +8,7 @@ import platform
 import time
 from pathlib import Path
 
-from tokometer_worker import Failed, Params, Replies
+from tokometer_worker import Completion, Failed, Params, Replies, completed
 
 from . import __version__, environ, formats, tokens
 from .checkpoint import open_checkpoint
@@ -28,7 +28,8 @@ class Worker:
 
     def methods(self) -> dict:
         """The requests that this worker answers. Without the `tokenizers` package it knows token ids only."""
-        methods = {"load": self.load, "generate": self.generate, "score": self.score, "unload": self.unload}
+        methods = {"load": self.load, "generate": self.generate, "complete": self.complete, "score": self.score,
+                   "unload": self.unload}
         if tokens.offered():
             methods |= {"tokenize": self.tokenize, "detokenize": self.detokenize}
         return methods
@@ -75,18 +76,29 @@ class Worker:
         context, forced = params.tokens("context"), params.tokens("forced")
         self._check_tokens(prompt, context, forced)
         self._check_length(len(context) + len(prompt) + count - 1)
-        on_token = self._streamer(replies) if params.flag("stream") else None
-        result = generate(session.compiled, context, prompt, forced, count, on_token)
+        result = generate(session.compiled, context, prompt, forced, count)
         self._check_finite(all(token < session.checkpoint.config.vocab for token in result.tokens))
         answer = {"kind": "generated", "prompt_tokens": len(prompt), "context_tokens": len(context), **vars(result)}
         if session.tokenizer:
             answer["pieces"] = session.tokenizer.pieces(result.tokens)
         return answer
 
-    def _streamer(self, replies: Replies):
-        """Sends tokens while they come."""
-        stream = self._loaded().tokenizer and self._loaded().tokenizer.stream()
-        return lambda index, token: replies.token(index, token, stream.push(token) if stream else "")
+    def complete(self, params: Params, replies: Replies) -> dict:
+        """Continues a prompt for a user."""
+        from .complete import complete
+
+        session, wanted = self._loaded(), Completion.read(params)
+        self._check_tokens(wanted.prompt)
+        self._check_length(len(wanted.prompt) + wanted.max_tokens - 1)
+        tokenizer = session.tokenizer
+        text = tokenizer.stream(special=False) if tokenizer else None
+
+        def on_token(index: int, token: int, logprob: float | None, top: list) -> None:
+            named = [(i, tokenizer.pieces([i])[0] if tokenizer else "", p) for i, p in top]
+            replies.token(index, token, text.push(token) if text else "", logprob, named)
+
+        count, finish = complete(session.compiled, wanted, set(session.eos), replies.is_cancelled, on_token)
+        return completed(len(wanted.prompt), count, finish, text.rest() if text else "")
 
     def score(self, params: Params, replies: Replies) -> dict:
         """Log-probabilities of given tokens."""
@@ -101,7 +113,8 @@ class Worker:
 
     def tokenize(self, params: Params, replies: Replies) -> dict:
         """Text to ids."""
-        return {"kind": "tokens", "tokens": self._tokenizer().ids(params.text("text"), bool(params.flag("add_special")))}
+        add_special, parse_special = bool(params.flag("add_special")), bool(params.flag("parse_special"))
+        return {"kind": "tokens", "tokens": self._tokenizer().ids(params.text("text"), add_special, parse_special)}
 
     def detokenize(self, params: Params, replies: Replies) -> dict:
         """Ids to the text of each."""

@@ -1,4 +1,4 @@
-//! llama.cpp's own tools (llama-bench, llama-quantize, the converter), built for comparison from the complete source inside
+//! llama.cpp's own tools (llama-bench, llama-server, llama-quantize, the converter), built for comparison from the complete source inside
 //! PyPI's llama-cpp-python, on the very library source that the worker was built of and with the same settings: the crate that
 //! the worker links leaves the tools out, and the package carries another version of the library.
 
@@ -72,7 +72,7 @@ pub fn tools(toolchain: &Toolchain, targets: &[&str]) -> Result<LlamaCpp> {
 const OWN_SETTINGS: &[&str] = &[
     "-DLLAMA_BUILD_COMMON=ON",
     "-DLLAMA_BUILD_TOOLS=ON",
-    "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_BUILD_SERVER=ON",
     "-DLLAMA_BUILD_APP=OFF",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",

@@ -5,12 +5,14 @@
 
 mod collate;
 mod convert;
+mod endpoint;
 mod harness;
 mod llama_cpp;
 mod machine;
 mod measure;
 mod plots;
 mod precision;
+mod serve;
 mod table;
 mod tokometer;
 mod verdicts;
@@ -35,7 +37,16 @@ pub struct Bench {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const BENCHES: &[Bench] = &[worker::BENCH, harness::BENCH, verdicts::BENCH, precision::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
+pub const BENCHES: &[Bench] = &[
+    worker::BENCH,
+    harness::BENCH,
+    serve::BENCH,
+    precision::BENCH,
+    verdicts::BENCH,
+    plots::BENCH,
+    collate::BENCH,
+    convert::BENCH,
+];
 
 /// What the command line chose; what it left open is each benchmark's own choice.
 struct Options {

@@ -36,14 +36,21 @@ fn run(options: &Options) -> Result<Report> {
                 true => tokometer_until(&dir, model, quantize, &threads)?,
                 false => llama_bench_until(&program, &prepared.path, &threads)?,
             };
-            if us { ours.push(seconds) } else { theirs.push(seconds) }
+            if us {
+                ours.push(seconds)
+            } else {
+                theirs.push(seconds)
+            }
             raw.push(json!({ "tokometer": us, "seconds": seconds, "detail": what }));
             Ok(())
         };
         turn(round % 2 == 1)?;
         turn(round % 2 == 0)?;
         let last = |all: &[f64]| figure(all.last().copied().unwrap_or(f64::NAN));
-        say("bench", format!("round {round} of {rounds}: tokometer {} s, llama-bench {} s", last(&ours), last(&theirs)));
+        say(
+            "bench",
+            format!("round {round} of {rounds}: tokometer {} s, llama-bench {} s", last(&ours), last(&theirs)),
+        );
     }
     let mut table = Table::new(&["", "tokometer s", "llama-bench s", "ratio by round: median (range)"]);
     let by_round = ratios(&ours, &theirs);
@@ -55,8 +62,12 @@ fn run(options: &Options) -> Result<Report> {
         ),
         table,
         notes: vec![
-            format!("llama-bench: {}, called with -r {CALL} until both means are known to 1% (Student's t)", llama.version),
-            "tokometer: --until 1%, for TPOT, TTFT and E2E; several launches, and no look before the eighth round".into(),
+            format!(
+                "llama-bench: {}, called with -r {CALL} until both means are known to 1% (Student's t)",
+                llama.version
+            ),
+            "tokometer: --until 1%, for TPOT, TTFT and E2E; several launches, and no look before the eighth round"
+                .into(),
         ],
         raw: json!({ "model": model, "native": prepared.native, "threads": threads, "runs": raw, "ratios": by_round }),
     })
@@ -66,12 +77,26 @@ fn tokometer_until(dir: &Path, model: &str, quantize: &str, threads: &str) -> Re
     let numbers = [PROMPT.to_string(), GENERATED.to_string(), format!("{LONGEST}s")];
     let [prompt, generated, budget] = numbers.each_ref().map(String::as_str);
     let what = ["run", "--engine", "llamacpp", "--model", model, "--quantize", quantize, "--threads", threads];
-    let how = ["--prompt-tokens", prompt, "--gen-tokens", generated, "--repetitions", "1", "--until", "1%", "--budget", budget];
+    let how = [
+        "--prompt-tokens",
+        prompt,
+        "--gen-tokens",
+        generated,
+        "--repetitions",
+        "1",
+        "--until",
+        "1%",
+        "--budget",
+        budget,
+    ];
     let began = Instant::now();
     let text = tokometer::command(dir, &[&what[..], &how, &["--json"]].concat()).capture_stdout()?;
     let seconds = began.elapsed().as_secs_f64();
     let all: Value = serde_json::from_str(&text).context("`tokometer run --json` printed no JSON")?;
-    Ok((seconds, json!({ "rounds": all[0]["rounds"], "launches": all[0]["launches"], "decode_tok_s": all[0]["decode_tok_s"] })))
+    Ok((
+        seconds,
+        json!({ "rounds": all[0]["rounds"], "launches": all[0]["launches"], "decode_tok_s": all[0]["decode_tok_s"] }),
+    ))
 }
 
 fn llama_bench_until(program: &Path, gguf: &Path, threads: &str) -> Result<(f64, Value)> {

@@ -66,11 +66,13 @@ fn ours(dir: &Path, time: usize, model: &str, quantize: &str, threads: &str) -> 
     let seed = (42 + time).to_string();
     let what = ["sweep", "--engine", "llamacpp", "--model", model, "--quantize", quantize, "--threads", threads];
     let twice = ["--option", "gpu_layers=0", "--option", "gpu_layers=1", "--seed", &seed, "--measure-only", "--json"];
-    let how = ["--prompt-tokens", prompt, "--gen-tokens", generated, "--launches", launches, "--repetitions", repetitions];
+    let how =
+        ["--prompt-tokens", prompt, "--gen-tokens", generated, "--launches", launches, "--repetitions", repetitions];
     let text = tokometer::command(&folder, &[&what[..], &twice, &how].concat()).capture_stdout()?;
     let swept: Value = serde_json::from_str(&text).context("`tokometer sweep --json` printed no JSON")?;
     let log = |i: usize| -> Result<String> {
-        let name = swept["cases"][i]["log"].as_str().ok_or_else(|| anyhow!("the sweep measured no case {i}: {text:.300}"))?;
+        let name =
+            swept["cases"][i]["log"].as_str().ok_or_else(|| anyhow!("the sweep measured no case {i}: {text:.300}"))?;
         Ok(folder.join("benchmark_output").join(name).display().to_string())
     };
     let (a, b) = (log(0)?, log(1)?);
@@ -115,8 +117,15 @@ impl Drop for Load {
 }
 
 fn report(all: &[Said], model: &str, native: &str, threads: &str, version: &str) -> Report {
-    let mut table =
-        Table::new(&["", "times", "faster or slower", "same", "cannot tell", "|ratio - 1|, median", "llama-bench apart"]);
+    let mut table = Table::new(&[
+        "",
+        "times",
+        "faster or slower",
+        "same",
+        "cannot tell",
+        "|ratio - 1|, median",
+        "llama-bench apart",
+    ]);
     for (name, loaded) in [("alone", false), ("with a competing load", true)] {
         let own: Vec<&Said> = all.iter().filter(|said| said.loaded == loaded).collect();
         let count = |word: &dyn Fn(&str) -> bool| own.iter().filter(|said| word(&said.word)).count();

@@ -13,6 +13,7 @@ mod rerun;
 mod roofline;
 mod rule;
 mod run;
+mod serve;
 mod shell;
 mod show;
 mod status;
@@ -68,6 +69,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Plot(options) => plot::plot(&session, options),
         Command::Present => present::present(&session),
         Command::All(options) => all::all(&session, options),
+        Command::Serve(options) => serve::serve(&session, options),
         Command::Show(options) => show::show(&session, options),
         Command::Rerun(options) => rerun::rerun(&session, options),
         Command::Sweep(options) => sweep::sweep(&session, options),

@@ -12,6 +12,8 @@ mod mlc_llm;
 mod pipeline;
 mod provenance;
 mod rounds;
+mod serve;
+mod server;
 mod slurm;
 mod slurm_cluster;
 mod sweep;

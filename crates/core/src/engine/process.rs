@@ -10,10 +10,11 @@ use super::pipes::{self, Heard, Requests};
 use super::{Discovery, Failed, Kind};
 use crate::disk::amount;
 use crate::machine::Warning;
+use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use tokometer_protocol::{Answer, Body, Call, Hello, Progress, Request, VERSION};
+use tokometer_protocol::{Answer, Body, Call, Complete, Completed, Hello, Progress, Reply, Request, Streamed, VERSION};
 
 /// How long the harness waits before it calls a worker hung.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,9 @@ pub struct Timeouts {
     /// For leaving after `shutdown`.
     pub leave: Duration,
 }
+
+/// How often a caller of [`Worker::complete`] is asked whether it goes on while no token comes.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
@@ -99,40 +103,107 @@ impl Worker {
         self.ask(request, self.timeouts.request, progress)
     }
 
+    /// Has a prompt continued. `hear` is given each token as it comes and, some times a second while none comes, `None`;
+    /// when it breaks, the generation is cancelled and ends after its current token.
+    ///
+    /// # Errors
+    /// As [`Worker::call`].
+    pub fn complete(
+        &mut self,
+        request: Complete,
+        mut hear: impl FnMut(Option<Streamed>) -> ControlFlow<()>,
+    ) -> Result<Completed, Failed> {
+        let id = self.send(Request::Complete(request))?;
+        let mut cancelled = false;
+        let mut silent_since = Instant::now();
+        loop {
+            let heard = match self.heard.recv_timeout(LOOK) {
+                Ok(Heard::Reply(reply)) => match self.belongs(*reply, id)? {
+                    Body::Token(token) => Some(token),
+                    Body::Progress(_) => None,
+                    Body::Result(Answer::Completed(completed)) => return Ok(completed),
+                    Body::Result(other) => return Err(self.confused("complete", &other)),
+                    Body::Error(failure) => return Err(failure.into()),
+                },
+                Ok(other) => return Err(self.broken(other)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
+                Err(RecvTimeoutError::Timeout) if silent_since.elapsed() > self.timeouts.request => {
+                    return Err(self.hung(self.timeouts.request));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if !cancelled && hear(None).is_break() {
+                        cancelled = true;
+                        self.send(Request::Cancel { call: id })?;
+                    }
+                    continue;
+                }
+            };
+            silent_since = Instant::now();
+            if !cancelled && hear(heard).is_break() {
+                cancelled = true;
+                self.send(Request::Cancel { call: id })?;
+            }
+        }
+    }
+
+    /// Whether its process has not ended.
+    pub fn is_running(&self) -> bool {
+        !self.child.has_ended()
+    }
+
+    /// Hands a call on and returns its number.
+    fn send(&mut self, request: Request) -> Result<u64, Failed> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut line =
+            serde_json::to_vec(&Call { id, request }).map_err(|e| Failed::new(Kind::Error, e.to_string()))?;
+        line.push(b'\n');
+        match self.requests.as_ref().is_some_and(|requests| requests.send(line)) {
+            true => Ok(id),
+            false => Err(self.gone()),
+        }
+    }
+
     fn ask(
         &mut self,
         request: Request,
         timeout: Duration,
         mut progress: impl FnMut(&Progress),
     ) -> Result<Answer, Failed> {
-        let id = self.next_id;
-        self.next_id += 1;
-        let mut line =
-            serde_json::to_vec(&Call { id, request }).map_err(|e| Failed::new(Kind::Error, e.to_string()))?;
-        line.push(b'\n');
-        if !self.requests.as_ref().is_some_and(|requests| requests.send(line)) {
-            return Err(self.gone());
-        }
+        let id = self.send(request)?;
         loop {
             match self.heard.recv_timeout(timeout) {
-                Ok(Heard::Reply(reply)) if reply.id == id || reply.id == 0 => match reply.body {
+                Ok(Heard::Reply(reply)) => match self.belongs(*reply, id)? {
                     Body::Progress(step) => progress(&step),
                     Body::Token(_) => (),
                     Body::Result(answer) => return Ok(answer),
                     Body::Error(failure) => return Err(failure.into()),
                 },
-                Ok(Heard::Reply(reply)) => {
-                    self.child.end();
-                    let reason = format!("it answered call {} while {id} was asked", reply.id);
-                    return Err(Failed::new(Kind::Garbage, reason));
-                }
-                Ok(Heard::Garbage(garbage)) => {
-                    self.child.end();
-                    return Err(Failed::new(Kind::Garbage, garbage));
-                }
+                Ok(other) => return Err(self.broken(other)),
                 Err(RecvTimeoutError::Timeout) => return Err(self.hung(timeout)),
-                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
             }
+        }
+    }
+
+    /// What a reply carries, if it is one to this call.
+    fn belongs(&mut self, reply: Reply, id: u64) -> Result<Body, Failed> {
+        if reply.id == id || reply.id == 0 {
+            return Ok(reply.body);
+        }
+        self.child.end();
+        let reason = format!("it answered call {} while {id} was asked", reply.id);
+        Err(Failed::new(Kind::Garbage, reason))
+    }
+
+    /// It said something else than a reply.
+    fn broken(&mut self, heard: Heard) -> Failed {
+        match heard {
+            Heard::Garbage(garbage) => {
+                self.child.end();
+                Failed::new(Kind::Garbage, garbage)
+            }
+            Heard::Closed | Heard::Reply(_) => self.gone(),
         }
     }
 

@@ -72,7 +72,8 @@ pub(super) fn failures(groups: &[Group]) -> Option<String> {
         n => format!("{n} cases failed"),
     };
     let (engine, label) = (first.engine_label(), first.quantize_label());
-    Some(format!("{count}; {engine} {label}: {}", first.failures[0]))
+    let reason = text::shorten(&first.failures[0], super::style::SMALL.size, 620.0);
+    Some(format!("{count}; {engine} {label}: {reason}"))
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ fn build(analysis: &Analysis, varied: &Varied) -> Sheet {
     if let Some(failures) = labels::failures(&analysis.groups) {
         page.note(format!("{failures}."));
     }
+    page.note("An interval that is wider than the frame ends at its edge: more launches make it narrow.");
     page.note("Lines join the cases of one engine and quantization; between the points nothing was measured.");
     page.columns(2);
     page.section(clouds);
@@ -130,12 +131,11 @@ fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, fi
             label: String::new(),
         }));
     }
-    let mut title = curves
-        .first()
-        .and_then(|curve| curve.points.first())
-        .map(|(_, group)| labels::facet_title(&without(group, varied)))
-        .unwrap_or_default();
-    title.truncate(2);
+    let first = curves.first().and_then(|curve| curve.points.first()).map(|(_, group)| without(group, varied));
+    let mut title = first.as_ref().map(labels::facet_title).unwrap_or_default();
+    if let (Some(line), Some(threads)) = (title.last_mut(), first.as_ref().and_then(|group| group.key.threads)) {
+        line.push_str(&format!(" · {threads} thread{}", if threads == 1 { "" } else { "s" }));
+    }
     Cloud { title, x: varied.axis.to_owned(), y: axis.to_owned(), dots }
 }
 

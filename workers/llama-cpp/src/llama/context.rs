@@ -1,6 +1,6 @@
 //! A context: KV cache, threads and the calls that compute.
 
-use super::{Model, Result, failure, log};
+use super::{Model, Result, Sampler, failure, log};
 use llama_cpp_sys_2 as sys;
 use std::ptr::NonNull;
 use tokometer_protocol::FailureKind;
@@ -186,6 +186,12 @@ impl Context {
     pub fn synchronize(&mut self) {
         // SAFETY: the context lives.
         unsafe { sys::llama_synchronize(self.raw.as_ptr()) }
+    }
+
+    /// Draws a token from the logits of the last call. Waits for the device.
+    pub fn sample(&mut self, sampler: &mut Sampler) -> u32 {
+        // SAFETY: both live; the last call kept the logits of its last token.
+        unsafe { sys::llama_sampler_sample(sampler.raw(), self.raw.as_ptr(), -1) as u32 }
     }
 
     /// Logits of output `index` of the last call (-1: the last), one per token id. Waits for the device.

@@ -4,12 +4,16 @@ mod backend;
 mod context;
 mod log;
 mod model;
+mod pieces;
 mod quantize;
+mod sampler;
 
 pub use backend::{build_info, devices, init, version};
 pub use context::{Context, ContextSettings};
 pub use model::Model;
+pub use pieces::Pieces;
 pub use quantize::{QUANTIZATIONS, quantize};
+pub use sampler::Sampler;
 
 use tokometer_protocol::{Failure, FailureKind};
 

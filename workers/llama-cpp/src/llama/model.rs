@@ -1,6 +1,6 @@
 //! A loaded model and its vocabulary.
 
-use super::{Result, failure, text};
+use super::{Pieces, Result, failure, text};
 use llama_cpp_sys_2 as sys;
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
@@ -161,8 +161,8 @@ impl Model {
         String::from_utf8(buffer).ok()
     }
 
-    /// Text to ids.
-    pub fn tokenize(&self, input: &str, add_special: bool) -> Result<Vec<u32>> {
+    /// Text to ids; with `parse_special` the names of special tokens become those tokens.
+    pub fn tokenize(&self, input: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>> {
         let length =
             i32::try_from(input.len()).map_err(|_| failure(FailureKind::Unsupported, "the text is over 2 GiB"))?;
         let mut tokens = vec![0i32; input.len() + 8];
@@ -175,7 +175,7 @@ impl Model {
                 tokens.as_mut_ptr(),
                 tokens.len() as i32,
                 add_special,
-                true,
+                parse_special,
             )
         };
         let n =
@@ -184,23 +184,45 @@ impl Model {
         Ok(tokens.into_iter().map(|t| t as u32).collect())
     }
 
-    /// The text of each token; a character that spans tokens is given to the one that ends it.
-    pub fn pieces(&self, tokens: &[u32]) -> Vec<String> {
-        let mut pending = Vec::new();
-        let mut pieces: Vec<String> = tokens
-            .iter()
-            .map(|token| {
-                pending.extend_from_slice(&self.piece_bytes(*token));
-                take_complete(&mut pending)
-            })
-            .collect();
-        if let Some(last) = pieces.last_mut() {
-            last.push_str(&String::from_utf8_lossy(&pending));
-        }
-        pieces
+    /// Whether this token ends a generation.
+    pub fn ends(&self, token: u32) -> bool {
+        // SAFETY: the vocabulary lives as long as the model; the id is inside of it.
+        unsafe { sys::llama_vocab_is_eog(self.vocab(), token as i32) }
     }
 
-    fn piece_bytes(&self, token: u32) -> Vec<u8> {
+    /// The ids that end a generation, the model's EOS first.
+    pub fn eos(&self) -> Vec<u32> {
+        // SAFETY: as above. Negative means none.
+        let own = u32::try_from(unsafe { sys::llama_vocab_eos(self.vocab()) }).ok();
+        let others = (0..self.vocab_size()).filter(|token| Some(*token) != own && self.ends(*token));
+        own.into_iter().chain(others).collect()
+    }
+
+    /// The chat template that the file carries.
+    pub fn chat_template(&self) -> Option<String> {
+        // SAFETY: the model lives; null asks for the default template; the text is copied.
+        let template = unsafe { text(sys::llama_model_chat_template(self.raw(), std::ptr::null())) };
+        (!template.is_empty()).then_some(template)
+    }
+
+    /// Tokens of context that the model was trained for.
+    pub fn ctx_train(&self) -> Option<u32> {
+        // SAFETY: the model lives.
+        u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw()) }).ok().filter(|n| *n > 0)
+    }
+
+    /// The text of each token, special ones by their names; a character that spans tokens is given to the one that ends it.
+    pub fn pieces(&self, tokens: &[u32]) -> Vec<String> {
+        let mut pieces = Pieces::with_special();
+        let mut texts: Vec<String> = tokens.iter().map(|token| pieces.push(self, *token)).collect();
+        if let Some(last) = texts.last_mut() {
+            last.push_str(&pieces.rest());
+        }
+        texts
+    }
+
+    /// The bytes of one token; of a special one its name or nothing.
+    pub(super) fn piece_bytes(&self, token: u32, special: bool) -> Vec<u8> {
         let mut buffer = vec![0u8; 64];
         loop {
             // SAFETY: the buffer's length is passed; the call writes no more than that.
@@ -211,7 +233,7 @@ impl Model {
                     buffer.as_mut_ptr().cast(),
                     buffer.len() as i32,
                     0,
-                    true,
+                    special,
                 )
             };
             if n >= 0 {
@@ -221,23 +243,6 @@ impl Model {
             buffer.resize(n.unsigned_abs() as usize, 0);
         }
     }
-}
-
-/// Takes all but an unfinished UTF-8 character at the end; bytes that can never be text become U+FFFD.
-fn take_complete(pending: &mut Vec<u8>) -> String {
-    let keep = match std::str::from_utf8(pending) {
-        Ok(_) => 0,
-        Err(error) if error.error_len().is_none() => pending.len() - error.valid_up_to(),
-        Err(_) => {
-            let tail = pending.len().min(3);
-            (1..=tail)
-                .find(|n| matches!(std::str::from_utf8(&pending[pending.len() - n..]), Err(e) if e.valid_up_to() == 0 && e.error_len().is_none()))
-                .unwrap_or(0)
-        }
-    };
-    let rest = pending.split_off(pending.len() - keep);
-    let complete = std::mem::replace(pending, rest);
-    String::from_utf8_lossy(&complete).into_owned()
 }
 
 fn device_by_name(name: &str) -> Result<sys::ggml_backend_dev_t> {
@@ -259,27 +264,5 @@ impl Drop for Model {
     fn drop(&mut self) {
         // SAFETY: nothing refers to the model any more: contexts borrow it.
         unsafe { sys::llama_model_free(self.raw()) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::take_complete;
-
-    #[test]
-    fn a_character_split_over_tokens_is_given_to_the_last() {
-        let euro = "€".as_bytes();
-        let mut pending = euro[..2].to_vec();
-        assert_eq!(take_complete(&mut pending), "");
-        pending.extend_from_slice(&euro[2..]);
-        assert_eq!(take_complete(&mut pending), "€");
-        assert!(pending.is_empty());
-    }
-
-    #[test]
-    fn bytes_that_are_never_text_do_not_block_what_follows() {
-        let mut pending = vec![0xff, b'a', 0xe2];
-        assert_eq!(take_complete(&mut pending), "\u{fffd}a");
-        assert_eq!(pending, [0xe2]);
     }
 }

@@ -45,8 +45,14 @@ class SyncMLCEngine:
     def add_request(self, request):
         """Takes it on."""
         wanted = request.wanted
-        assert wanted.temperature == 0.0 and wanted.debug_config.ignore_eos
-        self._name, self._run = request.name, Run(self._model, request.tokens, wanted.max_tokens)
+        ends = [] if wanted.debug_config.ignore_eos else wanted.stop_token_ids or []
+        salt = wanted.seed if wanted.temperature else 0
+        self._name, self._run = request.name, Run(self._model, request.tokens, wanted.max_tokens, ends, salt)
+
+    def abort_request(self, request_id):
+        """Ends it."""
+        assert request_id == self._name, (request_id, self._name)
+        self._run = None
 
     def step(self):
         """Prefills a part of the prompt, or makes the next tokens."""

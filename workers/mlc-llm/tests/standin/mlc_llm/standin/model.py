@@ -50,7 +50,8 @@ class Delta:
 class Run:
     """One request."""
 
-    def __init__(self, model, prompt, count):
+    def __init__(self, model, prompt, count, ends=(), salt=0):
+        self._ends, self._salt = ends, salt
         self._model, self._prompt, self._made = model, prompt, []
         self._count = count - faults.on("short")
         self._began, self._first = time.perf_counter(), None
@@ -75,11 +76,14 @@ class Run:
         for _ in range(min(count, self._count - len(self._made))):
             time.sleep(_DECODE_S)
             history = self._prompt + self._made
-            token = (sum(history) * 31 + len(history) * 7 + 11) % self._model.vocab
+            token = (sum(history) * 31 + len(history) * 7 + 11 + self._salt) % self._model.vocab
             self._made.append(token)
             delta.tokens.append(token)
-        if len(self._made) >= self._count:
-            delta.reason, delta.usage = "length", json.dumps(self._usage())
+            if token in self._ends:
+                break
+        ended = bool(self._made) and self._made[-1] in self._ends
+        if ended or len(self._made) >= self._count:
+            delta.reason, delta.usage = "stop" if ended else "length", json.dumps(self._usage())
             self._model.cached = self._prompt + self._made[:-1]
         return delta
 

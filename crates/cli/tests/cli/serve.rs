@@ -1,0 +1,311 @@
+//! The endpoint on the mock engine: both shapes, streams, errors, many clients, clients that leave, a worker that dies, the end.
+
+use crate::dir::Dir;
+use crate::server::{Server, answer};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::Duration;
+
+/// Process ids whose parent is this one.
+fn children(parent: u32) -> Vec<u32> {
+    let listed = Command::new("ps").args(["-eo", "pid=,ppid=,stat="]).output().unwrap();
+    let rows = String::from_utf8(listed.stdout).unwrap();
+    let rows = rows.lines().map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let own = rows.filter(|row| row[1] == parent.to_string() && !row[2].starts_with('Z'));
+    own.map(|row| row[0].parse().unwrap()).collect()
+}
+
+/// Kilobytes of resident memory.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn texts(events: &[Value]) -> String {
+    events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect()
+}
+
+#[test]
+fn one_line_says_that_it_is_ready_and_the_end_is_graceful() {
+    let dir = Dir::new("serve-ready");
+    let server = Server::start(&dir, &["--quantize", "nf4"]);
+    let url = server.ready["url"].as_str().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/v1"), "{url}");
+    let wanted = json!({
+        "ready": true, "url": url, "model": "synthetic-tiny-nf4", "engine": "mock", "quantize": "nf4", "native": "mock-4"
+    });
+    assert_eq!(server.ready, wanted);
+    assert_eq!(server.get("/health", "").status, 200);
+    let models = server.get("/v1/models", "").json();
+    assert_eq!(models["data"][0]["id"], "synthetic-tiny-nf4");
+    assert_eq!(server.get("/v1/models/synthetic-tiny-nf4", "").status, 200);
+    let workers = children(server.pid());
+    assert_eq!(workers.len(), 1, "{workers:?}");
+    server.terminate();
+    assert_eq!(server.wait(), (Some(0), String::new()));
+    // SAFETY: a signal of number 0 only asks.
+    assert_ne!(unsafe { libc::kill(workers[0] as i32, 0) }, 0, "the worker is still there");
+}
+
+#[test]
+fn completions_and_chats_tell_text_and_usage() {
+    let dir = Dir::new("serve-whole");
+    let server = Server::start(&dir, &["--option", "serve_stop_after=9"]);
+    let text = server.complete(json!({})).json();
+    assert_eq!(text["choices"][0]["text"], " 0 1 2 3");
+    assert_eq!(text["choices"][0]["finish_reason"], "length");
+    assert_eq!(text["usage"], json!({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}));
+    assert_eq!(text["object"], "text_completion");
+    let ended = server.complete(json!({"max_tokens": 50})).json();
+    assert_eq!(ended["choices"][0]["finish_reason"], "stop");
+    let forced = server.complete(json!({"max_tokens": 50, "ignore_eos": true})).json();
+    assert_eq!(forced["usage"]["completion_tokens"], 50);
+    let messages = json!([{"role": "user", "content": " hi "}]);
+    let chat = json!({"model": server.model(), "messages": messages, "max_tokens": 3, "seed": 7});
+    let chat = server.post("/v1/chat/completions", &chat).json();
+    assert_eq!(chat["choices"][0]["message"], json!({"role": "assistant", "content": " 7.0 7.1 7.2", "refusal": null}));
+    // "<bos>[user]hi[assistant]", a token for each byte.
+    assert_eq!(chat["usage"]["prompt_tokens"], 24);
+    let stopped = server.complete(json!({"stop": ["1 2"]})).json();
+    assert_eq!((&stopped["choices"][0]["text"], &stopped["usage"]["completion_tokens"]), (&json!(" 0 "), &json!(3)));
+    let many = server.complete(json!({"prompt": [[1, 2], [3]]})).json();
+    assert_eq!((many["choices"].as_array().unwrap().len(), &many["usage"]["prompt_tokens"]), (2, &json!(3)));
+}
+
+#[test]
+fn streams_end_with_usage_and_done() {
+    let dir = Dir::new("serve-stream");
+    let server = Server::start(&dir, &[]);
+    let events = server.complete(json!({"stream": true, "stream_options": {"include_usage": true}, "n": 1})).events();
+    assert_eq!(texts(&events), " 0 1 2 3");
+    assert_eq!(events[events.len() - 1], "[DONE]");
+    assert_eq!(events[events.len() - 2]["usage"]["total_tokens"], 7);
+    assert_eq!(events[events.len() - 3]["choices"][0]["finish_reason"], "length");
+    assert!(events[..events.len() - 2].iter().all(|event| event["usage"].is_null()));
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let body =
+        json!({"model": server.model(), "messages": messages, "max_tokens": 2, "temperature": 0, "stream": true});
+    let chat = server.post("/v1/chat/completions", &body).events();
+    assert_eq!(chat[0]["choices"][0]["delta"]["role"], "assistant");
+    let text: String = chat.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, " 0 1");
+}
+
+#[test]
+fn a_given_text_is_scored() {
+    let dir = Dir::new("serve-echo");
+    let server = Server::start(&dir, &[]);
+    let echo = server.complete(json!({"echo": true, "logprobs": 1, "max_tokens": 0})).json();
+    let logprobs = &echo["choices"][0]["logprobs"];
+    assert_eq!(echo["choices"][0]["text"], "abc");
+    assert_eq!(logprobs["token_logprobs"], json!([null, -1.0, -1.0]));
+    assert_eq!(logprobs["tokens"], json!(["a", "b", "c"]));
+    assert_eq!(echo["usage"]["completion_tokens"], 0);
+    let next = server.complete(json!({"echo": true, "logprobs": 1, "max_tokens": 1})).json();
+    assert_eq!(next["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), 4);
+    assert_eq!(next["usage"]["completion_tokens"], 1);
+    let plain = server.complete(json!({"logprobs": 2, "max_tokens": 2})).json();
+    assert_eq!(plain["choices"][0]["logprobs"]["top_logprobs"][1], json!({" 1": -0.5, "other 1": -2.0}));
+}
+
+#[test]
+fn what_is_wrong_is_an_openai_error_and_the_next_request_is_served() {
+    let dir = Dir::new("serve-errors");
+    let server = Server::start(&dir, &["--ctx-size", "64"]);
+    assert_eq!(answer(server.send("/v1/completions", "{\"model\": ")).status, 400);
+    assert_eq!(answer(server.send("/v1/completions", "")).status, 400);
+    let unknown = server.complete(json!({"model": "another"}));
+    assert_eq!((unknown.status, unknown.code()), (404, "model_not_found".into()));
+    for (more, code) in [
+        (json!({"max_tokens": 62}), "context_length_exceeded"),
+        (json!({"prompt": "x".repeat(65)}), "context_length_exceeded"),
+        (json!({"n": 2}), "unsupported_parameter"),
+        (json!({"prompt": [1000]}), ""),
+        (json!({"prompt": []}), ""),
+        (json!({"prompt": ""}), ""),
+        (json!({"temperature": 5}), ""),
+        (json!({"max_tokens": -1}), ""),
+    ] {
+        let refused = server.complete(more.clone());
+        assert_eq!((refused.status, refused.code()), (400, code.into()), "{more}: {}", refused.body);
+        // A stream that is refused has a status, too.
+        let mut streamed = more.clone();
+        streamed["stream"] = json!(true);
+        assert_eq!(server.complete(streamed).status, 400, "{more}");
+    }
+    assert_eq!(server.get("/v1/nothing", "").status, 404);
+    assert_eq!(server.get("/v1/completions", "").status, 405);
+    // 10 MB of prompt are read and refused.
+    let long = server.complete(json!({"prompt": "long ".repeat(2_000_000)}));
+    assert_eq!((long.status, long.code()), (400, "context_length_exceeded".into()));
+    // More than is read at all.
+    let mut stream = server.connect();
+    stream.write_all(Server::head("/v1/completions", 1 << 30, "").as_bytes()).unwrap();
+    assert_eq!(answer(stream).status, 413);
+    assert_eq!(server.complete(json!({})).status, 200);
+}
+
+#[test]
+fn half_a_body_holds_nobody_up() {
+    let dir = Dir::new("serve-half");
+    let server = Server::start(&dir, &[]);
+    let body = server.completion(json!({})).to_string();
+    let mut half = server.connect();
+    half.write_all(Server::head("/v1/completions", body.len(), "").as_bytes()).unwrap();
+    half.write_all(&body.as_bytes()[..10]).unwrap();
+    assert_eq!(server.complete(json!({})).status, 200);
+    half.write_all(&body.as_bytes()[10..]).unwrap();
+    assert_eq!(answer(half).status, 200);
+    let gone = server.connect();
+    drop(gone);
+    assert_eq!(server.complete(json!({})).status, 200);
+}
+
+#[test]
+fn clients_that_leave_cancel_their_work() {
+    let dir = Dir::new("serve-leave");
+    // A thousand tokens of a tenth of a second each: nobody waits for them.
+    let server = Server::start(&dir, &["--option", "serve_us=100000"]);
+    let long = |stream: bool| server.completion(json!({"max_tokens": 1000, "stream": stream})).to_string();
+    let mut streaming = server.send("/v1/completions", &long(true));
+    let mut first = [0; 20];
+    streaming.read_exact(&mut first).unwrap();
+    // These wait in the queue behind it.
+    let waiting: Vec<_> = (0..3).map(|_| server.send("/v1/completions", &long(false))).collect();
+    server.wait_for(|active| active == 4);
+    drop(waiting);
+    drop(streaming);
+    server.wait_until_idle();
+    // One that is computed and streams nothing.
+    let silent = server.send("/v1/completions", &long(false));
+    server.wait_for(|active| active == 1);
+    drop(silent);
+    server.wait_until_idle();
+    assert_eq!(server.complete(json!({"max_tokens": 2})).json()["choices"][0]["text"], " 0 1");
+    assert_eq!(children(server.pid()).len(), 1);
+}
+
+#[test]
+fn two_hundred_clients_at_once_are_answered_and_leave_nothing_behind() {
+    let dir = Dir::new("serve-many");
+    let server = Server::start(&dir, &["--option", "serve_us=100"]);
+    let ask_all = || {
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..200)
+                .map(|seed| {
+                    let (server, body) = (&server, json!({"temperature": 1, "seed": seed, "stream": seed % 2 == 0}));
+                    scope.spawn(move || (seed, server.complete(body)))
+                })
+                .collect();
+            for client in clients {
+                let (seed, got) = client.join().unwrap();
+                assert_eq!(got.status, 200, "{}", got.body);
+                let text = match seed % 2 {
+                    0 => texts(&got.events()),
+                    _ => got.json()["choices"][0]["text"].as_str().unwrap().to_owned(),
+                };
+                assert_eq!(text, format!(" {seed}.0 {seed}.1 {seed}.2 {seed}.3"));
+            }
+        });
+        server.wait_until_idle();
+    };
+    ask_all();
+    let before = resident(server.pid());
+    for _ in 0..4 {
+        ask_all();
+    }
+    let after = resident(server.pid());
+    assert!(after < before + 10_000, "{before} kB before 800 further requests, {after} kB after");
+}
+
+#[test]
+fn a_full_queue_says_so() {
+    let dir = Dir::new("serve-full");
+    let server = Server::start(&dir, &["--parallel-queue", "1", "--option", "serve_us=100000"]);
+    let long = server.completion(json!({"max_tokens": 1000, "stream": true})).to_string();
+    let mut running = server.send("/v1/completions", &long);
+    running.read_exact(&mut [0; 20]).unwrap();
+    let _waiting = server.send("/v1/completions", &long);
+    server.wait_for(|active| active == 2);
+    let refused = server.complete(json!({}));
+    assert_eq!((refused.status, refused.code()), (503, "queue_full".into()));
+}
+
+#[test]
+fn the_key_is_asked_for() {
+    let dir = Dir::new("serve-key");
+    let server = Server::start(&dir, &["--api-key", "secret"]);
+    for wrong in
+        ["", "Authorization: Bearer secreT\r\n", "Authorization: secret\r\n", "Authorization: Bearer secret2\r\n"]
+    {
+        let refused = server.get("/v1/models", wrong);
+        assert_eq!((refused.status, refused.code()), (401, "invalid_api_key".into()), "{wrong}");
+    }
+    assert_eq!(server.complete(json!({})).status, 401);
+    assert_eq!(server.get("/v1/models", "Authorization: Bearer secret\r\n").status, 200);
+    assert_eq!(server.get("/health", "").status, 200);
+}
+
+#[test]
+fn a_worker_that_dies_is_an_error_and_another_one_answers() {
+    let dir = Dir::new("serve-crash");
+    let counter = format!("fault_counter={}", dir.path("count").display());
+    let options = ["--option", "serve_crash_at=2", "--option", "fault_launch=1", "--option", &counter];
+    let server = Server::start(&dir, &options);
+    let broken = server.complete(json!({"stream": true})).events();
+    assert_eq!(texts(&broken), " 0 1");
+    let last = &broken[broken.len() - 1]["error"];
+    assert_eq!((&last["type"], &last["code"]), (&json!("server_error"), &json!("engine_failed")));
+    assert_eq!(server.complete(json!({})).json()["choices"][0]["text"], " 0 1 2 3");
+    assert_eq!(children(server.pid()).len(), 1);
+    // One that is killed while nothing is asked is not even noticed.
+    let worker = children(server.pid())[0];
+    // SAFETY: a plain system call; the process is a child of the server's.
+    assert_eq!(unsafe { libc::kill(worker as i32, libc::SIGKILL) }, 0);
+    while children(server.pid()).contains(&worker) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.complete(json!({})).status, 200);
+}
+
+#[test]
+fn a_worker_that_dies_before_the_answer_is_a_status() {
+    let dir = Dir::new("serve-crash-whole");
+    let server = Server::start(&dir, &["--option", "serve_crash_at=2"]);
+    for _ in 0..2 {
+        let failed = server.complete(json!({}));
+        assert_eq!((failed.status, failed.code()), (500, "engine_failed".into()));
+    }
+}
+
+#[test]
+fn stopping_finishes_what_is_computed_and_refuses_the_rest() {
+    let dir = Dir::new("serve-stop");
+    let server = Server::start(&dir, &["--option", "serve_us=50000"]);
+    let twenty = server.completion(json!({"max_tokens": 20, "stream": true})).to_string();
+    let mut running = server.send("/v1/completions", &twenty);
+    let mut first = [0; 20];
+    running.read_exact(&mut first).unwrap();
+    let waiting = server.send("/v1/completions", &server.completion(json!({})).to_string());
+    server.wait_for(|active| active == 2);
+    server.terminate();
+    assert_eq!(answer(waiting).status, 503);
+    let mut rest = String::new();
+    running.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\" 19\"") && rest.contains("[DONE]"), "{rest}");
+    assert_eq!(server.wait(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_and_a_port_that_is_taken_are_errors() {
+    let dir = Dir::new("serve-load");
+    let start = ["serve", "--engine", "mock", "--model", "synthetic:tiny", "--port", "0"];
+    dir.run(&[&start[..], &["--option", "fault=crash_in_load"]].concat()).fails(1, &["cannot be served", "crash"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    dir.run(&[&start[..6], &[port.as_str()]].concat()).fails(1, &["cannot listen on 127.0.0.1", "--port 0"]);
+    dir.run(&[&start[..], &["--quantize", "nf4,int8"]].concat()).fails(1, &["one quantization"]);
+    dir.run(&["serve", "--engine", "mock,llamacpp", "--model", "synthetic:tiny"]).fails(1, &["one engine"]);
+}

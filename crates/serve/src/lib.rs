@@ -1,0 +1,26 @@
+//! An OpenAI-compatible HTTP endpoint over any engine's worker.
+//!
+//! One worker computes one request at a time, in the order in which they came; the others wait in a queue (`queue`). The
+//! thread that owns the worker (`engine`) turns each request into tokens (`perform`), cuts the text at stop strings (`stops`)
+//! and sends events; the HTTP side reads requests (`request`, `chat`, `completions`), renders chat templates (`template`) and
+//! makes events into JSON or a stream of it (`reply`, `stream`). Every request is computed from scratch: no prefix is kept.
+//!
+//! Which model and engine, what is printed and which signals stop it is the caller's business.
+
+mod chat;
+mod completions;
+mod engine;
+mod error;
+mod perform;
+mod queue;
+mod reply;
+mod request;
+mod router;
+mod server;
+mod stops;
+mod stream;
+mod template;
+
+pub use engine::{Launch, Model};
+pub use error::ApiError;
+pub use server::{Error, Settings, Stop, serve};

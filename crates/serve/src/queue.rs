@@ -1,0 +1,226 @@
+//! The queue between the HTTP side and the thread that owns the worker: what is asked goes in, events come out.
+//!
+//! A client that leaves drops its [`Ticket`], which cancels its work, whether it is computed already or still waits.
+
+use crate::error::ApiError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokometer_protocol::Finish;
+
+/// What is to be continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A text. The names of special tokens in it are those tokens.
+    Text {
+        /// The text.
+        text: String,
+        /// Whether the model's BOS is put before it.
+        add_special: bool,
+    },
+    /// Token ids, as they are.
+    Tokens(Vec<u32>),
+}
+
+/// One prompt and how it is to be continued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The request's name for it, for errors.
+    pub param: &'static str,
+    /// At most so many tokens; `None`: until the context is full.
+    pub max_tokens: Option<u32>,
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Share of probability that is drawn from.
+    pub top_p: f32,
+    /// Draws the tokens.
+    pub seed: u64,
+    /// Whether tokens that end a text are tokens like any other.
+    pub ignore_eos: bool,
+    /// How many of the most probable tokens are told; `None`: no log-probabilities at all.
+    pub top_logprobs: Option<u32>,
+    /// The text ends before the first of these.
+    pub stops: Vec<String>,
+    /// Whether the prompt is told, too.
+    pub echo: bool,
+}
+
+/// A token with its log-probabilities, nats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenInfo {
+    /// Its text.
+    pub text: String,
+    /// Its own; the first token of a prompt has none.
+    pub logprob: Option<f32>,
+    /// Of the most probable ones.
+    pub top: Vec<(String, f32)>,
+}
+
+/// Text that is certain, with its tokens where log-probabilities were asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chunk {
+    /// The text.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: Vec<TokenInfo>,
+}
+
+/// What comes of a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It was accepted and is about to be computed.
+    Begun {
+        /// Its tokens.
+        prompt_tokens: u32,
+    },
+    /// Text.
+    Chunk(Chunk),
+    /// The end.
+    Ended {
+        /// Tokens that were generated.
+        completion_tokens: u32,
+        /// Why it ended.
+        finish: Finish,
+    },
+    /// An end of another kind.
+    Failed(ApiError),
+}
+
+/// A prompt on its way to the worker.
+pub struct Job {
+    /// What is wanted.
+    pub wanted: Wanted,
+    events: UnboundedSender<Event>,
+    cancelled: Arc<AtomicBool>,
+    _active: Active,
+}
+
+impl Job {
+    /// Tells the client; `false` when it has left.
+    pub fn tell(&self, event: Event) -> bool {
+        self.events.send(event).is_ok()
+    }
+
+    /// Whether the client has left.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// The client's end of a job. Dropped, it cancels the job.
+#[derive(Debug)]
+pub struct Ticket {
+    /// What comes of it.
+    pub events: UnboundedReceiver<Event>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts a job as long as it lives.
+struct Active(Arc<AtomicUsize>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The entrance.
+pub struct Queue {
+    sender: Mutex<Option<SyncSender<Job>>>,
+    active: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// A queue in which so many jobs may wait, and its exit.
+    pub fn new(size: usize) -> (Queue, Receiver<Job>) {
+        let (sender, jobs) = sync_channel(size);
+        (Queue { sender: Mutex::new(Some(sender)), active: Arc::default() }, jobs)
+    }
+
+    /// Puts a job in.
+    ///
+    /// # Errors
+    /// There is no room, or the queue is closed.
+    pub fn put(&self, wanted: Wanted) -> Result<Ticket, ApiError> {
+        let (events, told) = unbounded_channel();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.active.fetch_add(1, Ordering::SeqCst);
+        let active = Active(Arc::clone(&self.active));
+        let job = Job { wanted, events, cancelled: Arc::clone(&cancelled), _active: active };
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        match sender.as_ref().map(|sender| sender.try_send(job)) {
+            Some(Ok(())) => Ok(Ticket { events: told, cancelled }),
+            Some(Err(TrySendError::Full(_))) => {
+                Err(ApiError::unavailable("queue_full", "too many requests are waiting: try again later"))
+            }
+            Some(Err(TrySendError::Disconnected(_))) | None => {
+                Err(ApiError::unavailable("stopping", "the server is stopping"))
+            }
+        }
+    }
+
+    /// Jobs that wait or are computed.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Lets nothing in any more; the exit ends after what is inside.
+    pub fn close(&self) {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A greedy request for this text.
+    pub fn wanted(text: &str) -> Wanted {
+        Wanted {
+            prompt: Prompt::Text { text: text.into(), add_special: true },
+            param: "prompt",
+            max_tokens: Some(4),
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            ignore_eos: false,
+            top_logprobs: None,
+            stops: Vec::new(),
+            echo: false,
+        }
+    }
+
+    #[test]
+    fn a_client_that_leaves_cancels_its_job() {
+        let (queue, jobs) = Queue::new(2);
+        let ticket = queue.put(wanted("a")).unwrap();
+        let job = jobs.recv().unwrap();
+        assert!(!job.is_cancelled() && job.tell(Event::Begun { prompt_tokens: 1 }));
+        drop(ticket);
+        assert!(job.is_cancelled() && !job.tell(Event::Begun { prompt_tokens: 1 }));
+        assert_eq!(queue.active(), 1);
+        drop(job);
+        assert_eq!(queue.active(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_and_a_closed_one_say_so() {
+        let (queue, jobs) = Queue::new(1);
+        let _first = queue.put(wanted("a")).unwrap();
+        let full = queue.put(wanted("b")).unwrap_err();
+        assert_eq!((full.status, full.code), (503, Some("queue_full")));
+        assert_eq!(queue.active(), 1);
+        queue.close();
+        assert_eq!(queue.put(wanted("c")).unwrap_err().code, Some("stopping"));
+        assert_eq!(jobs.iter().count(), 1);
+    }
+}

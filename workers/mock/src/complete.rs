@@ -1,0 +1,110 @@
+//! Completions of the mock engine: a text that is known beforehand.
+//!
+//! Greedy text counts: ` 0 1 2`; drawn text carries the seed: ` 7.0 7.1` of seed 7. Options of `load`: `serve_us` real
+//! microseconds per token, `serve_stop_after=N` (the model ends its text after N tokens, unless EOS is ignored),
+//! `serve_crash_at=N` (the process dies at token N of every completion of more than one token; with `fault_counter` in
+//! the launch that `fault_launch` names only).
+
+use crate::{Mock, send};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokometer_protocol::{Body, Complete, Completed, Failure, FailureKind, Finish, Reply, Streamed};
+
+/// Begins a text.
+pub const BOS: u32 = 998;
+/// Ends a text.
+pub const EOS: u32 = 999;
+/// Shows every message with its role.
+pub const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}]{{ message['content'] | trim }}{% endfor %}\
+{% if add_generation_prompt %}[assistant]{% endif %}";
+
+/// The number of the call that was cancelled last; clones share it.
+#[derive(Clone, Default)]
+pub struct Cancelled(Arc<AtomicU64>);
+
+impl Cancelled {
+    /// Cancels a call.
+    pub fn set(&self, call: u64) {
+        self.0.store(call, Ordering::Relaxed);
+    }
+
+    fn is(&self, call: u64) -> bool {
+        self.0.load(Ordering::Relaxed) == call
+    }
+}
+
+/// The text of a token: of a byte the character of that number, else its name.
+pub fn text(token: u32) -> String {
+    match token {
+        0..=255 => char::from(token as u8).to_string(),
+        BOS => "<bos>".into(),
+        EOS => "<eos>".into(),
+        _ => format!("<{token}>"),
+    }
+}
+
+impl Mock {
+    /// Says token after token until there are enough, the model stops or the call is cancelled.
+    pub fn complete(&self, id: u64, request: &Complete) -> Result<Completed, Failure> {
+        if request.prompt.is_empty() || request.max_tokens == 0 {
+            let message = "a completion needs at least one prompt token and one token to generate".into();
+            return Err(Failure { kind: FailureKind::Protocol, message });
+        }
+        if self.fault() == "error" && request.max_tokens > 1 {
+            return Err(Failure { kind: FailureKind::Engine, message: "the engine is out of order".into() });
+        }
+        let pause = Duration::from_micros(self.number("serve_us", 0));
+        let (stop_after, crash_at) =
+            (self.number("serve_stop_after", u64::MAX), self.number("serve_crash_at", u64::MAX));
+        let mut completed = Completed { prompt_tokens: request.prompt.len() as u32, ..Completed::default() };
+        for index in 0..request.max_tokens {
+            std::thread::sleep(pause);
+            if request.max_tokens > 1 && u64::from(index) == crash_at {
+                eprintln!("mock: about to crash");
+                std::process::abort();
+            }
+            completed.completion_tokens += 1;
+            if u64::from(index) >= stop_after && !request.ignore_eos {
+                completed.finish = Finish::Stop;
+                break;
+            }
+            // Nobody listens any more: the next call finds out.
+            let _ = send(&Reply { id, body: Body::Token(streamed(request, index)) });
+            if self.cancelled.is(id) {
+                completed.finish = Finish::Cancelled;
+                break;
+            }
+        }
+        Ok(completed)
+    }
+}
+
+fn streamed(request: &Complete, index: u32) -> Streamed {
+    let piece = match request.temperature == 0.0 {
+        true => format!(" {index}"),
+        false => format!(" {}.{index}", request.seed),
+    };
+    let mut streamed = Streamed { index, token: index % 900, piece, ..Streamed::default() };
+    if let Some(n) = request.top_logprobs {
+        streamed.logprob = Some(-0.5);
+        let others = (1..n).map(|place| (place, format!("other {place}"), -1.0 - place as f32));
+        let own = (n > 0).then(|| (streamed.token, streamed.piece.clone(), -0.5));
+        streamed.top = own.into_iter().chain(others).collect();
+    }
+    streamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_known_beforehand() {
+        let greedy = Complete { prompt: vec![1], max_tokens: 3, top_logprobs: Some(2), ..Complete::default() };
+        let token = streamed(&greedy, 1);
+        assert_eq!((token.piece.as_str(), token.logprob, token.top.len()), (" 1", Some(-0.5), 2));
+        let drawn = Complete { temperature: 1.0, seed: 7, ..greedy };
+        assert_eq!(streamed(&drawn, 1).piece, " 7.1");
+    }
+}
