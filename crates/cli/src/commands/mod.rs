@@ -5,6 +5,7 @@ mod analyze;
 mod collate;
 mod compare;
 mod doctor;
+mod eval;
 mod plot;
 mod prepare;
 mod present;
@@ -63,6 +64,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Doctor(options) => doctor::doctor(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
+        Command::Eval(options) => eval::eval(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),
     }
 }
