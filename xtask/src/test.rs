@@ -48,6 +48,7 @@ pub fn main(args: Args) -> Result<()> {
     let start = Instant::now();
     let toolchain = setup::toolchain(true)?;
     setup::engines(Engines::Require, true)?;
+    setup::evaluators()?;
     build::build(&toolchain)?;
     let rust = rust(&toolchain.env)?;
     say("test", "examples in the documentation");

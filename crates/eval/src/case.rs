@@ -109,11 +109,13 @@ pub fn evaluate(
     let key = subject.key(environment, wish);
     let label = format!("{} {}", subject.title(), environment.name());
     let outcome = match environment {
-        Environment::Native(set) => ask(&client, set, wish, &key, folder, (&label, progress)),
+        Environment::Native(set) => ask(&client, set, wish, &key, folder, (label.as_str(), progress)),
         Environment::Verifiers(name) => {
-            run(&VERIFIERS, name, endpoint, &client, wish, &key, folder, (&label, progress))
+            run(&VERIFIERS, name, endpoint, &client, wish, &key, folder, (label.as_str(), progress))
         }
-        Environment::LmEval(name) => run(&LM_EVAL, name, endpoint, &client, wish, &key, folder, (&label, progress)),
+        Environment::LmEval(name) => {
+            run(&LM_EVAL, name, endpoint, &client, wish, &key, folder, (label.as_str(), progress))
+        }
     };
     let mut result = empty(subject, environment, wish);
     result.task_sha256 = key.task_sha256;

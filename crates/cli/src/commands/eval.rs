@@ -142,20 +142,20 @@ fn launch(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef
     let program = std::env::current_exe().context("cannot find the program itself, which serves the model")?;
     let mut words: Vec<OsString> = vec!["--dir".into(), session.folders.root.clone().into_os_string()];
     if let Some(config) = &session.folders.config {
-        words.extend(["--config".into(), config.clone().into_os_string()]);
+        words.extend([OsString::from("--config"), config.clone().into_os_string()]);
     }
     if let Some(python) = &session.folders.python {
-        words.extend(["--python".into(), python.clone().into_os_string()]);
+        words.extend([OsString::from("--python"), python.clone().into_os_string()]);
     }
     words.extend(
         ["serve", "--engine", found.engine.name, "--quantize", quantize, "--port", "0", "--json"].map(OsString::from),
     );
-    words.extend(["--model".into(), model.to_string().into()]);
+    words.extend([OsString::from("--model"), model.to_string().into()]);
     if let Some(threads) = options.selection.threads {
-        words.extend(["--threads".into(), threads.to_string().into()]);
+        words.extend([OsString::from("--threads"), threads.to_string().into()]);
     }
     if let Some(converter) = &options.selection.converter {
-        words.extend(["--converter".into(), converter.clone().into_os_string()]);
+        words.extend([OsString::from("--converter"), converter.clone().into_os_string()]);
     }
     let log = session.folders.evaluations().join(".work").join(format!("serve-{}-{quantize}.log", found.engine.name));
     Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(options.timeout.max(1)) })

@@ -42,16 +42,16 @@ fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
     );
     let mut words: Vec<OsString> =
         ["-m", "lm_eval", "run", "--model", "local-completions", "--log_samples"].map(OsString::from).into();
-    words.extend(["--model_args".into(), model.into(), "--tasks".into(), task.into()]);
+    words.extend([OsString::from("--model_args"), model.into(), "--tasks".into(), task.into()]);
     let inside = |name: &str| order.folder.join(name).into_os_string();
-    words.extend(["--include_path".into(), inside("tasks"), "--output_path".into(), inside("out")]);
+    words.extend([OsString::from("--include_path"), inside("tasks"), "--output_path".into(), inside("out")]);
     // Answers of an attempt that died are taken from here.
-    words.extend(["--use_cache".into(), inside("cache")]);
+    words.extend([OsString::from("--use_cache"), inside("cache")]);
     if let Some(n) = order.num_examples {
-        words.extend(["--limit".into(), n.to_string().into()]);
+        words.extend([OsString::from("--limit"), n.to_string().into()]);
     }
     if let Some(n) = order.max_tokens {
-        words.extend(["--gen_kwargs".into(), format!("max_gen_toks={n}").into()]);
+        words.extend([OsString::from("--gen_kwargs"), format!("max_gen_toks={n}").into()]);
     }
     Ok(words)
 }

@@ -36,13 +36,13 @@ fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
     if saved.is_file() && count(order.folder) > 0 {
         // Its own way of going on; the endpoint has another port now.
         move_to(&saved, order.url)?;
-        words.extend(["@".into(), saved.into_os_string(), "--resume".into()]);
+        words.extend([OsString::from("@"), saved.into_os_string(), "--resume".into()]);
         return Ok(words);
     }
     match BUILT_IN.iter().any(|(name, _)| *name == order.name) {
         true => {
             let data = order.folder.join("tasks.jsonl").into_os_string();
-            words.extend(["tokometer_tasks".into(), "--env.taskset.data".into(), data]);
+            words.extend([OsString::from("tokometer_tasks"), "--env.taskset.data".into(), data]);
         }
         false => words.push(order.name.into()),
     }
@@ -51,13 +51,13 @@ fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
         "--client.api-key-var TOKOMETER_API_KEY --no-push --no-rich -c 1 --run.dir run --clean --sampling.temperature 0",
     ];
     words.extend(fixed.iter().flat_map(|line| line.split(' ')).map(OsString::from));
-    words.extend(["-m".into(), order.model.into(), "--client.base-url".into(), order.url.into()]);
-    words.extend(["-o".into(), order.folder.as_os_str().to_owned()]);
+    words.extend([OsString::from("-m"), order.model.into(), "--client.base-url".into(), order.url.into()]);
+    words.extend([OsString::from("-o"), order.folder.as_os_str().to_owned()]);
     if let Some(n) = order.num_examples {
-        words.extend(["-n".into(), n.to_string().into()]);
+        words.extend([OsString::from("-n"), n.to_string().into()]);
     }
     if let Some(n) = order.max_tokens {
-        words.extend(["--sampling.max-tokens".into(), n.to_string().into()]);
+        words.extend([OsString::from("--sampling.max-tokens"), n.to_string().into()]);
     }
     Ok(words)
 }
