@@ -37,7 +37,7 @@ const TASKS: &[Task] = &[
     Task { name: "test", arguments: "", about: "set up what the tests need and run them all", run: test::main },
     Task {
         name: "setup",
-        arguments: "[--python-engines] [--no-system]",
+        arguments: "[--python-engines] [--eval] [--no-system]",
         about: "check what the machine lacks and install it where possible",
         run: setup::main,
     },

@@ -53,6 +53,7 @@ pub fn main(args: Args) -> Result<()> {
     let toolchain = setup::toolchain(true)?;
     setup::engines(Engines::Require, true)?;
     setup::for_tests();
+    setup::evaluators()?;
     build::build(&toolchain)?;
     let rust = rust(&toolchain.env)?;
     say("test", "examples in the documentation");

@@ -202,6 +202,21 @@ Answers /v1/chat/completions, /v1/completions, /v1/models and /health, streaming
 time, from scratch; the others wait. With --json one line tells when the model answers, and where. Ctrl-C (or SIGTERM)
 finishes what is being computed and refuses the rest; a second one gives it up.")]
     Serve(Serve),
+    /// What a quantization costs in accuracy: task sets put to each engine and quantization
+    #[command(after_help = "\
+Examples:
+  tokometer eval --env reverse-text,arithmetic --model ./checkpoint --quantize float16,int8,nf4
+  tokometer eval --env mine.jsonl --num-examples 50 --engine llamacpp,tinygrad --size 1B
+  tokometer eval --env vf:reverse-text,lm:choice --num-examples 20 --max-tokens 32 --model ./checkpoint
+  tokometer eval --import outputs/evals/gsm8k--m/1a2b3c4d --size 1B --engine llamacpp --quantize nf4
+
+Environments: reverse-text, arithmetic, copy, sort, choice; a .jsonl file whose lines hold id, prompt, answer, scorer (exact,
+regex, lcs, choice), choices and max_tokens; vf:NAME for an environment of verifiers' vf-eval; lm:TASK for a task of lm_eval.
+Each engine and quantization is served, asked and stopped. Results go to verifiers_results/, one JSON file each, and all.csv.
+An evaluation that died goes on where it was when the same command is given again. Better, worse or the same within --within
+are said of the mean score only where that is established for all differences together; otherwise it says how many examples
+would tell. A case that failed is a recorded result, and the exit code is 3.")]
+    Eval(Eval),
     /// Shell completions
     #[command(after_help = "\
 Examples:
@@ -610,6 +625,32 @@ pub struct Serve {
     /// Seconds without a token after which the engine counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
+}
+
+/// `eval`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Eval {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Environments, comma-separated: built-in names, .jsonl files, vf:NAME, lm:TASK
+    #[arg(long, value_delimiter = ',', value_name = "NAME", required_unless_present = "import")]
+    pub env: Vec<String>,
+    /// Most examples of each environment [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub num_examples: Option<u64>,
+    /// Most tokens of a reply [default: what each example says]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: Option<u32>,
+    /// Differences of the mean score up to this share count as the same
+    #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = plan::until)]
+    pub within: f64,
+    /// Seconds that starting an endpoint, or one request, may take
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
+    /// Read a result of the older line of vf-eval instead: what it printed, or the folder that it saved
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["env", "num_examples", "max_tokens"])]
+    pub import: Option<PathBuf>,
 }
 
 #[cfg(test)]

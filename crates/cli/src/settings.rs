@@ -16,12 +16,16 @@ use tokometer_core::prepare::Store;
 pub struct Folders {
     /// The working folder itself.
     pub root: PathBuf,
+    /// The configuration file that was named, for programs that are started in turn.
+    pub config: Option<PathBuf>,
+    /// The interpreter that was named, likewise.
+    pub python: Option<PathBuf>,
 }
 
 impl Folders {
     /// Below that working folder.
     pub fn new(global: &Global) -> Folders {
-        Folders { root: global.dir.clone() }
+        Folders { root: global.dir.clone(), config: global.config.clone(), python: global.python.clone() }
     }
 
     /// Prepared models.
@@ -32,6 +36,11 @@ impl Folders {
     /// Raw logs and CSV.
     pub fn output(&self) -> PathBuf {
         self.root.join("benchmark_output")
+    }
+
+    /// Results of evaluations.
+    pub fn evaluations(&self) -> PathBuf {
+        self.root.join("verifiers_results")
     }
 
     /// Plots.

@@ -28,6 +28,9 @@ struct Engine {
 
 const ENGINES: &[Engine] = &[Engine { name: "tinygrad", worker: "workers/tinygrad", needs_clang: true }];
 
+/// Programs of others that `tokometer eval` drives: the environment and the folder of its requirements.
+const EVALUATORS: &[(&str, &str)] = &[("verifiers", "evals/verifiers"), ("lm_eval", "evals/lm_eval")];
+
 /// PyPI's package with a clang inside, for machines that have none.
 const CLANG_PACKAGE: &str = "ziglang==0.15.2";
 
@@ -59,6 +62,19 @@ pub fn engines(wanted: Engines, system: bool) -> Result<Vec<&'static str>> {
         }
     }
     Ok(ready)
+}
+
+/// Makes the environments of vf-eval and lm_eval: tests and `tokometer eval` need them, nothing else does.
+pub fn evaluators() -> Result<()> {
+    for (name, folder) in EVALUATORS {
+        let requirements = paths::root().join(folder).join("requirements.txt");
+        let environment = Environment::named(name);
+        environment
+            .ensure(&Packages::Hashed(&[&requirements]))
+            .with_context(|| format!("cannot set up {name} for evaluations"))?;
+        say("setup", format!("{name} ready (Python environment {})", paths::short(&paths::environment(name))));
+    }
+    Ok(())
 }
 
 impl Engine {

@@ -10,7 +10,7 @@ mod libclang;
 mod needs;
 mod private;
 
-pub use engines::{Engines, engines};
+pub use engines::{Engines, engines, evaluators};
 
 use crate::args::Args;
 use crate::shell::say;
@@ -27,14 +27,18 @@ pub struct Toolchain {
 /// The command.
 pub fn main(mut args: Args) -> Result<()> {
     let python_engines = args.flag("--python-engines");
+    let evaluation = args.flag("--eval");
     let system = !args.flag("--no-system");
     args.end()?;
     toolchain(system)?;
+    if evaluation {
+        evaluators()?;
+    }
     match python_engines {
         true => drop(engines(Engines::Require, system)?),
         false => say(
             "setup",
-            "ready to build; `cargo xtask setup --python-engines` also makes the Python engines' environments",
+            "ready to build; `cargo xtask setup --python-engines` also makes the Python engines' environments, --eval those of vf-eval and lm_eval",
         ),
     }
     Ok(())

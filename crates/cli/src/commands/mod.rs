@@ -5,6 +5,7 @@ mod analyze;
 mod collate;
 mod compare;
 mod doctor;
+mod eval;
 mod merge;
 mod plot;
 mod prepare;
@@ -78,6 +79,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Merge(options) => merge::merge(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
+        Command::Eval(options) => eval::eval(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),
     }
 }

@@ -38,6 +38,7 @@ pub use ratio::Ratio;
 pub use repetition::Repetition;
 pub use roofline::{Roofline, flop_per_token, roofline};
 pub use steps::{Percentile, StepTimes, effective_size};
+pub use student::t_critical;
 pub use surroundings::Surroundings;
 pub use validity::{Grade, Validity, validity, validity_lines, warning_meaning};
 pub use verdict::{ASSUMED_SPREAD, FEW_ROUNDS, Judge, LEVEL, Verdict, WITHIN};

@@ -30,7 +30,7 @@ pub(super) fn normal_cdf(x: f64) -> f64 {
 }
 
 /// The value that a share `level` (in (0, 1)) of Student's t with `df` degrees of freedom stays below in absolute value.
-pub(super) fn t_critical(level: f64, df: u32) -> f64 {
+pub fn t_critical(level: f64, df: u32) -> f64 {
     let df = df.max(1);
     if df > SERIES {
         return expanded(bisect(8.0, |x| 2.0 * normal_cdf(x) - 1.0 >= level), f64::from(df));

@@ -96,12 +96,9 @@ fn python(
     mut environment: Vec<(String, OsString)>,
 ) -> Result<Discovery, Failed> {
     let workers = workers_with(engine, name)?;
-    let mut own =
-        above().into_iter().map(|place| place.join(".tokometer").join("env").join(name).join("bin").join("python"));
     let program = match &overrides.python {
         Some(python) => python.clone(),
-        None => own
-            .find(|candidate| candidate.is_file())
+        None => set_up_python(name)
             .ok_or_else(|| missing(engine, format!("its Python environment {name} has not been set up")))?,
     };
     let paths = [workers.join(name), workers.join("python-protocol")];
@@ -109,6 +106,12 @@ fn python(
     environment.push(("PYTHONPATH".into(), joined));
     environment.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
     Ok(Discovery { program, arguments: vec!["-m".into(), module.into()], environment, memory_limit: None })
+}
+
+/// The interpreter of an environment that the set-up made, if it is there.
+pub fn set_up_python(name: &str) -> Option<PathBuf> {
+    let place = |above: PathBuf| above.join(".tokometer").join("env").join(name).join("bin").join("python");
+    above().into_iter().map(place).find(|candidate| candidate.is_file())
 }
 
 /// The program's folder and three above it.

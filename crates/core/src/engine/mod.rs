@@ -15,7 +15,7 @@ mod process;
 mod tinygrad;
 mod user_python;
 
-pub use discover::{Discovery, Overrides, find_worker};
+pub use discover::{Discovery, Overrides, find_worker, set_up_python};
 pub use failure::{Failed, Kind};
 pub use process::{Timeouts, Worker};
 

@@ -21,7 +21,7 @@ mod tokometer;
 pub mod writer;
 
 pub use event::{Event, Resources};
-pub use file_name::FileName;
+pub use file_name::{FileName, canonical_engine};
 pub use head::head;
 pub use provenance::Provenance;
 pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};

@@ -96,7 +96,16 @@ impl LogWriter {
         let events = bytes[body..].split(|b| *b == b'\n').filter(|line| !line.is_empty()).count() as u64;
         let folder = partial.parent().unwrap_or(Path::new(".")).to_path_buf();
         let hash = Sha256::new_with_prefix(&bytes);
-        Ok(LogWriter { file, folder, partial: partial.to_path_buf(), finished, hash, bytes: keep, events, line: Vec::new() })
+        Ok(LogWriter {
+            file,
+            folder,
+            partial: partial.to_path_buf(),
+            finished,
+            hash,
+            bytes: keep,
+            events,
+            line: Vec::new(),
+        })
     }
 
     /// Writes an event. It is with the operating system when this returns; a crash of this process cannot lose it.

@@ -1,0 +1,304 @@
+//! `tokometer eval`: accuracy of each engine and quantization on task sets.
+
+use super::{OK, SOME_FAILED, Session, prepare, print_json};
+use crate::args::Eval;
+use crate::settings::{self, Found};
+use crate::terminal::{Align, Style, Table, duration};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+use tokometer_core::engine::ModelFormat;
+use tokometer_core::fingerprint;
+use tokometer_core::machine::Machine;
+use tokometer_core::plan::{ModelRef, Workload, size_label};
+use tokometer_core::prepare::{Manifest, Target};
+use tokometer_eval::case::{self, Subject, Wish};
+use tokometer_eval::compare::{Difference, Word, differences, mean_score};
+use tokometer_eval::endpoint::{Endpoint, Launch};
+use tokometer_eval::external::import;
+use tokometer_eval::{Environment, EvalResult, result, table};
+
+/// The command.
+pub fn eval(session: &Session<'_>, options: &Eval) -> Result<u8> {
+    if let Some(path) = &options.import {
+        return import_older(session, options, path);
+    }
+    let terminal = session.terminal;
+    let environments = options.env.iter().map(|word| Environment::open(word)).collect::<Result<Vec<_>, _>>()?;
+    let found = settings::engines(&options.selection.engine, &session.config, |text| terminal.say(text))?;
+    let model = settings::model(&options.selection, &session.config)?;
+    let wish = Wish {
+        num_examples: options.num_examples.and_then(|n| usize::try_from(n).ok()),
+        max_tokens: options.max_tokens,
+        patience: Duration::from_secs(options.timeout.max(1)),
+    };
+    let folder = session.folders.evaluations();
+    let mut results = Vec::new();
+    for found in &found {
+        for quantize in settings::quantizations(&options.selection, &session.config) {
+            results.extend(one(session, options, found, &model, &quantize, &environments, &wish)?);
+        }
+    }
+    for failed in results.iter().filter(|result| result.returncode != 0) {
+        let reason = failed.reason.as_deref().unwrap_or("no reason was told");
+        terminal.error(&format!("{} {} {}: {reason}", failed.engine, failed.quantization, failed.environment));
+    }
+    write_table(session, &folder)?;
+    show(session, options, &results)?;
+    Ok(if results.iter().all(|result| result.returncode == 0) { OK } else { SOME_FAILED })
+}
+
+/// One engine and quantization: prepared, served, asked, stopped. Each result is written as soon as it is there.
+fn one(
+    session: &Session<'_>,
+    options: &Eval,
+    found: &Found,
+    model: &ModelRef,
+    quantize: &str,
+    environments: &[Environment],
+    wish: &Wish,
+) -> Result<Vec<EvalResult>> {
+    let folder = session.folders.evaluations();
+    let mut subject = unknown(found, model, quantize);
+    let started = known(session, options, found, model, &mut subject)
+        .and_then(|()| Ok(Endpoint::start(&launch(session, options, found, model, quantize)?)?));
+    let mut endpoint = match started {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            let failed = environments.iter().map(|environment| case::failed(&subject, environment, wish, &reason));
+            let failed: Vec<EvalResult> = failed.collect();
+            for result in &failed {
+                result.write(&folder)?;
+            }
+            return Ok(failed);
+        }
+    };
+    subject.native = endpoint.ready.native.clone().or(subject.native);
+    subject.engine_version = endpoint.ready.engine_version.clone();
+    let mut results = Vec::new();
+    for environment in environments {
+        let progress = session.terminal.progress();
+        let result = match endpoint.ended() {
+            Some(why) => case::failed(&subject, environment, wish, &why),
+            None => case::evaluate(&subject, environment, wish, &mut endpoint, &folder, progress),
+        };
+        result.write(&folder)?;
+        if result.returncode == 0 {
+            case::forget(&subject, environment, wish, &folder)?;
+        }
+        results.push(result);
+    }
+    endpoint.stop();
+    Ok(results)
+}
+
+/// What is known before anything is prepared.
+fn unknown(found: &Found, model: &ModelRef, quantize: &str) -> Subject {
+    Subject {
+        engine: found.engine.name.to_owned(),
+        quantization: quantize.to_owned(),
+        size: size_label(&model.short_name(), 0),
+        model: model.to_string(),
+        hostname: Machine::this().hostname,
+        command: std::iter::once("tokometer".to_owned())
+            .chain(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+            .collect(),
+        ..Subject::default()
+    }
+}
+
+/// Prepares the model, unless only the endpoint knows for which context, and takes over what its manifest tells.
+fn known(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef, subject: &mut Subject) -> Result<()> {
+    if let Some(missing) = found.missing() {
+        bail!(missing);
+    }
+    let native = found.engine.native(&subject.quantization).map_err(anyhow::Error::msg)?;
+    if found.engine.format == ModelFormat::Compiled {
+        return Ok(());
+    }
+    let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
+    let target = Target { device: None, ctx_tokens: Workload::default().ctx_tokens(), ubatch: None, options: &own };
+    let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
+    take(subject, &prepared.manifest);
+    Ok(())
+}
+
+fn take(subject: &mut Subject, manifest: &Manifest) {
+    subject.native = Some(manifest.native.clone());
+    subject.bits_per_weight = manifest.bits_per_weight;
+    subject.weights_bytes = manifest.weights_bytes;
+    subject.size.clone_from(&manifest.size);
+    subject.revision.clone_from(&manifest.source.revision);
+    let files: Vec<(&str, &str)> =
+        manifest.source.files.iter().map(|file| (file.name.as_str(), file.sha256.as_str())).collect();
+    subject.model_sha256 = (!files.is_empty()).then(|| fingerprint::of_value(&files));
+}
+
+/// This program, as a server of that engine and quantization.
+fn launch(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef, quantize: &str) -> Result<Launch> {
+    let program = std::env::current_exe().context("cannot find the program itself, which serves the model")?;
+    let mut words: Vec<OsString> = vec!["--dir".into(), session.folders.root.clone().into_os_string()];
+    if let Some(config) = &session.folders.config {
+        words.extend([OsString::from("--config"), config.clone().into_os_string()]);
+    }
+    if let Some(python) = &session.folders.python {
+        words.extend([OsString::from("--python"), python.clone().into_os_string()]);
+    }
+    words.extend(
+        ["serve", "--engine", found.engine.name, "--quantize", quantize, "--port", "0", "--json"].map(OsString::from),
+    );
+    words.extend([OsString::from("--model"), model.to_string().into()]);
+    if let Some(threads) = options.selection.threads {
+        words.extend([OsString::from("--threads"), threads.to_string().into()]);
+    }
+    if let Some(converter) = &options.selection.converter {
+        words.extend([OsString::from("--converter"), converter.clone().into_os_string()]);
+    }
+    let log = session.folders.evaluations().join(".work").join(format!("serve-{}-{quantize}.log", found.engine.name));
+    Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(options.timeout.max(1)) })
+}
+
+/// `all.csv` from all results of the folder.
+fn write_table(session: &Session<'_>, folder: &Path) -> Result<()> {
+    let all = result::read_all(folder, |error| session.terminal.warn(&format!("{error}; it is left out of all.csv")))?;
+    table::write(folder, &all)?;
+    Ok(())
+}
+
+fn show(session: &Session<'_>, options: &Eval, results: &[EvalResult]) -> Result<()> {
+    let found = differences(results, options.within);
+    if options.selection.json {
+        let differences: Vec<_> = found.iter().map(|difference| entry(results, difference, options.within)).collect();
+        return print_json(session.terminal, &json!({"results": results, "differences": differences}));
+    }
+    let terminal = session.terminal;
+    scores(results).lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+    if !found.is_empty() {
+        terminal.line("");
+        words(results, &found, options.within).lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+        let text = format!(
+            "Differences of the mean score, by example, against the quantization with the most bits per weight. The words \
+             hold for all {} together (exact tests, Holm's method); \"needs\" is how many examples would tell.",
+            found.len()
+        );
+        terminal.paragraph(Style::Dim, &text);
+    }
+    terminal.line(&format!("{} result(s) in {}", results.len(), session.folders.evaluations().display()));
+    Ok(())
+}
+
+fn entry(results: &[EvalResult], difference: &Difference, within: f64) -> serde_json::Value {
+    let (result, baseline) = (&results[difference.result], &results[difference.baseline]);
+    json!({
+        "environment": result.environment, "uuid": result.uuid, "result": name(result),
+        "baseline_uuid": baseline.uuid, "baseline": name(baseline),
+        "n": difference.paired.n, "difference": difference.paired.difference,
+        "better_examples": difference.paired.second_better, "worse_examples": difference.paired.first_better,
+        "interval_95": difference.interval, "p_value": difference.paired.p_value, "adjusted_p": difference.adjusted_p,
+        "word": difference.word, "within": within, "examples_to_tell": difference.examples_to_tell,
+    })
+}
+
+fn scores(results: &[EvalResult]) -> Table {
+    let mut table = Table::new(&[
+        ("case", Align::Left),
+        ("environment", Align::Left),
+        ("score", Align::Right),
+        ("95% interval", Align::Right),
+        ("examples", Align::Right),
+        ("took", Align::Right),
+        ("bits/weight", Align::Right),
+        ("failed", Align::Left),
+    ]);
+    for result in results {
+        let score = mean_score(result);
+        let interval = score.and_then(|(_, interval)| interval);
+        table.row(vec![
+            name(result),
+            result.environment.clone(),
+            score.map(|(mean, _)| format!("{mean:.3}")).unwrap_or_default(),
+            interval.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
+            result.num_examples.to_string(),
+            duration(result.elapsed_seconds),
+            result.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
+            if result.returncode == 0 { String::new() } else { "failed".into() },
+        ]);
+    }
+    table
+}
+
+fn words(results: &[EvalResult], found: &[Difference], within: f64) -> Table {
+    let mut table = Table::new(&[
+        ("case", Align::Left),
+        ("environment", Align::Left),
+        ("difference", Align::Right),
+        ("verdict", Align::Left),
+        ("needs", Align::Right),
+        ("95% interval", Align::Right),
+        ("against", Align::Left),
+    ]);
+    for difference in found {
+        let (low, high) = difference.interval;
+        let needs = difference.examples_to_tell.map(|n| n.to_string());
+        table.row(vec![
+            name(&results[difference.result]),
+            results[difference.result].environment.clone(),
+            format!("{:+.3}", difference.paired.difference),
+            difference.word.text(within),
+            needs.unwrap_or_else(|| if difference.word == Word::CannotTell { "many".into() } else { String::new() }),
+            format!("{low:+.3} to {high:+.3}"),
+            name(&results[difference.baseline]),
+        ]);
+    }
+    table
+}
+
+/// `llamacpp nf4`; a native name in brackets where it is another.
+fn name(result: &EvalResult) -> String {
+    match &result.native_quantize {
+        Some(native) if *native != result.quantization => {
+            format!("{} {} ({native})", result.engine, result.quantization)
+        }
+        _ => format!("{} {}", result.engine, result.quantization),
+    }
+}
+
+/// Makes a result of ours of what the older line of vf-eval left. Which engine and quantization that was only the user knows.
+fn import_older(session: &Session<'_>, options: &Eval, path: &Path) -> Result<u8> {
+    let selection = &options.selection;
+    let ([engine], [quantize]) = (selection.engine.as_slice(), selection.quantize.as_slice()) else {
+        bail!("--import needs to know what was evaluated: one --engine and one --quantize");
+    };
+    let engine = tokometer_core::engine::by_name(engine).map_err(anyhow::Error::msg)?;
+    let found = import::import(path)?;
+    let model = selection.model.clone().unwrap_or_else(|| found.model.clone());
+    let subject = Subject {
+        engine: engine.name.to_owned(),
+        quantization: quantize.clone(),
+        native: engine.native(quantize).ok().map(str::to_owned),
+        size: selection.size.clone().unwrap_or_else(|| size_label(&model, 0)),
+        model,
+        hostname: Machine::this().hostname,
+        ..Subject::default()
+    };
+    let environment = Environment::Verifiers(found.environment.clone());
+    let wish = Wish { num_examples: None, max_tokens: found.max_tokens, patience: Duration::ZERO };
+    let mut result = case::failed(&subject, &environment, &wish, "");
+    (result.returncode, result.reason) = (0, None);
+    result.evaluator = Some("verifiers, older line".into());
+    result.elapsed_seconds = found.elapsed_seconds.unwrap_or_default();
+    result.timestamp = found.timestamp.unwrap_or(result.timestamp);
+    match found.examples.is_empty() {
+        true => (result.metrics, result.num_examples) = (found.metrics, found.num_examples),
+        false => result.set_examples(found.examples),
+    }
+    let folder = session.folders.evaluations();
+    let written = result.write(&folder)?;
+    write_table(session, &folder)?;
+    session.terminal.say(&format!("{} is now {}", path.display(), written.display()));
+    show(session, options, &[result])?;
+    Ok(OK)
+}

@@ -1,0 +1,146 @@
+//! `tokometer eval` on real engines: our own sets, and the real vf-eval and lm_eval, which `cargo xtask test` sets up.
+
+use crate::dir::{Dir, Ran, names, on_tiny};
+use serde_json::Value;
+
+/// The results' files, by name.
+fn results(dir: &Dir) -> Vec<(String, Value)> {
+    let folder = dir.path("verifiers_results");
+    let files = names(&folder).into_iter().filter(|name| name.ends_with(".json"));
+    files
+        .map(|name| {
+            let text = std::fs::read_to_string(folder.join(&name)).unwrap();
+            (name, serde_json::from_str(&text).unwrap())
+        })
+        .collect()
+}
+
+fn journals(dir: &Dir) -> Vec<String> {
+    names(&dir.path("verifiers_results")).into_iter().filter(|name| name.ends_with(".partial.jsonl")).collect()
+}
+
+fn said(ran: &Ran) -> String {
+    format!("{}\n{}", ran.out, ran.err)
+}
+
+#[test]
+fn each_quantization_is_evaluated_and_compared() {
+    let dir = Dir::new("eval");
+    let more =
+        ["--quantize", "float16,nf4", "--env", "reverse-text,choice", "--num-examples", "4", "--max-tokens", "4"];
+    let ran = dir.ok(&on_tiny("eval", "llamacpp", &more));
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{}", ran.out);
+    assert!(ran.out.contains("nf4 (Q4_K_M)"), "{}", ran.out);
+    let found = results(&dir);
+    assert_eq!(found.len(), 4, "{}", said(&ran));
+    for (name, result) in &found {
+        assert!(name.starts_with("llamacpp_") && name.contains("_tiny_") && name.contains("_uuid"), "{name}");
+        assert_eq!((result["returncode"].as_i64(), result["num_examples"].as_u64()), (Some(0), Some(4)), "{result}");
+        assert_eq!(result["examples"].as_array().unwrap().len(), 4);
+        assert!(
+            result["metrics"]["reward"]["avg"].as_f64().is_some_and(|mean| (0.0..=1.0).contains(&mean)),
+            "{result}"
+        );
+        assert!(result["bits_per_weight"].as_f64().is_some() && result["native_quantize"].is_string(), "{result}");
+        assert!(result["interval_95"].is_array() && result["task_sha256"].is_string(), "{result}");
+    }
+    assert!(journals(&dir).is_empty());
+    let table = std::fs::read_to_string(dir.path("verifiers_results/all.csv")).unwrap();
+    assert!(table.starts_with("quantization,size,environment,num_examples,max_tokens,"), "{table}");
+    // Per result the score and one metric, of an LCS also whether it is exact.
+    assert_eq!(table.lines().count(), 1 + 2 * (3 + 2), "{table}");
+}
+
+#[test]
+fn greedy_answers_repeat_and_the_differences_of_equal_answers_are_nothing() {
+    let dir = Dir::new("eval-json");
+    let more = ["--quantize", "float16", "--env", "copy", "--num-examples", "3", "--max-tokens", "4", "--json"];
+    let run = || -> Value { serde_json::from_str(&dir.ok(&on_tiny("eval", "llamacpp", &more)).out).unwrap() };
+    let (first, second) = (run(), run());
+    let replies = |told: &Value| {
+        let examples = told["results"][0]["examples"].as_array().unwrap().clone();
+        examples.iter().map(|example| example["reply"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(replies(&first), replies(&second));
+    assert_eq!(replies(&first).len(), 3);
+    assert!(first["differences"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_evaluation_that_died_goes_on_where_it_was() {
+    let dir = Dir::new("eval-resume");
+    let line = |i: usize| {
+        format!(r#"{{"id":"q{i}","prompt":"Copy: word {i}","answer":"word {i}","scorer":"lcs","max_tokens":48}}"#)
+    };
+    dir.write("mine.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
+    let file = dir.path("mine.jsonl");
+    let more = ["--quantize", "float16", "--env", file.to_str().unwrap()];
+    let arguments = on_tiny("eval", "llamacpp", &more);
+    let mut child = dir.command(&arguments).spawn().unwrap();
+    let lines = || {
+        let journal = journals(&dir).first().map(|name| dir.path("verifiers_results").join(name));
+        journal.and_then(|path| std::fs::read_to_string(path).ok()).map_or(0, |text| text.lines().count())
+    };
+    // The first line says what is evaluated.
+    while lines() < 4 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before anything was written down");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((results(&dir).len(), journals(&dir).len()), (0, 1));
+    let ran = dir.ok(&arguments);
+    assert!(ran.err.contains("of 40 examples were done by an earlier attempt"), "{}", said(&ran));
+    let found = results(&dir);
+    let examples = found[0].1["examples"].as_array().unwrap();
+    let ids: Vec<&str> = examples.iter().map(|example| example["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, (0..40).map(|i| format!("q{i}")).collect::<Vec<_>>());
+    assert!(found[0].1["resumed_examples"].as_u64().unwrap() >= 3);
+    assert!(journals(&dir).is_empty());
+}
+
+#[test]
+fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
+    let dir = Dir::new("eval-fails");
+    let more = ["--quantize", "q9_nonsense,float16", "--env", "copy", "--num-examples", "2", "--max-tokens", "2"];
+    let ran = dir.run(&on_tiny("eval", "llamacpp", &more));
+    ran.fails(3, &["does not offer the quantization \"q9_nonsense\""]);
+    let codes: Vec<i64> = results(&dir).iter().map(|(_, result)| result["returncode"].as_i64().unwrap()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+    assert_eq!(codes.len(), 2);
+    dir.run(&["eval", "--env", "coppy", "--model", "synthetic:tiny"]).fails(1, &["did you mean copy?"]);
+}
+
+#[test]
+fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
+    let dir = Dir::new("eval-others");
+    let environments = "reverse-text,vf:reverse-text,lm:reverse-text";
+    let more = ["--quantize", "float16", "--env", environments, "--num-examples", "3", "--max-tokens", "8"];
+    let ran = dir.ok(&on_tiny("eval", "llamacpp", &more));
+    let found = results(&dir);
+    assert_eq!(found.len(), 3, "{}", said(&ran));
+    let of = |kind: &str| &found.iter().find(|(_, result)| result["kind"] == kind).unwrap().1;
+    let scores = |kind: &str| {
+        let examples = of(kind)["examples"].as_array().unwrap();
+        examples.iter().map(|example| example["score"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(scores("verifiers").len(), 3);
+    // The same messages to the same greedy model.
+    assert_eq!(scores("verifiers"), scores("native"));
+    assert_eq!(scores("lm_eval").len(), 3);
+    assert!(of("verifiers")["evaluator"].as_str().unwrap().starts_with("verifiers 0.4"), "{}", of("verifiers"));
+    assert!(of("lm_eval")["evaluator"].as_str().unwrap().starts_with("lm-eval 0.4"), "{}", of("lm_eval"));
+    assert!(of("lm_eval")["metrics"]["score"].is_object(), "{}", of("lm_eval"));
+}
+
+#[test]
+fn a_result_of_the_older_vf_eval_is_taken_in() {
+    let dir = Dir::new("eval-import");
+    dir.write("old.txt", "Environment: gsm8k\nModel: m-1B\nExamples: 5\nreward: avg - 0.400, std - 0.490\n");
+    let file = dir.path("old.txt");
+    let ran = dir.ok(&["eval", "--import", file.to_str().unwrap(), "--engine", "llamacpp", "--quantize", "nf4"]);
+    let (name, result) = &results(&dir)[0];
+    assert!(name.contains("_1B_nf4_vf-gsm8k_uuid"), "{name} {}", said(&ran));
+    assert_eq!((result["num_examples"].as_u64(), result["metrics"]["reward"]["avg"].as_f64()), (Some(5), Some(0.4)));
+    dir.run(&["eval", "--import", file.to_str().unwrap()]).fails(1, &["one --engine and one --quantize"]);
+}
