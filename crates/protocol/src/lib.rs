@@ -16,7 +16,7 @@ pub use call::*;
 pub use reply::*;
 
 /// The version of this protocol. Harness and worker must agree on it exactly.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -26,7 +26,7 @@ mod tests {
     fn a_call_is_one_flat_json_object() {
         let call = Call { id: 7, request: Request::Hello { protocol: VERSION } };
         let line = serde_json::to_string(&call).unwrap();
-        assert_eq!(line, r#"{"id":7,"method":"hello","protocol":1}"#);
+        assert_eq!(line, r#"{"id":7,"method":"hello","protocol":2}"#);
         assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
     }
 
@@ -36,7 +36,8 @@ mod tests {
             Request::Hello { protocol: VERSION },
             Request::Load(Load { model: "m.gguf".into(), ctx_tokens: 640, ..Load::default() }),
             Request::Generate(Generate { prompt: vec![1, 2], gen_tokens: 3, ..Generate::default() }),
-            Request::Score { tokens: vec![1, 2, 3] },
+            Request::Score { tokens: vec![1, 2, 3], from: 0, full: None },
+            Request::Score { tokens: vec![1, 2, 3], from: 1, full: Some("rows.f32".into()) },
             Request::Tokenize { text: "a".into(), add_special: true },
             Request::Detokenize { tokens: vec![1] },
             Request::Quantize { input: "a".into(), output: "b".into(), native: "Q4_K_M".into(), threads: 2 },
@@ -50,6 +51,13 @@ mod tests {
             assert!(!line.contains('\n'));
             assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
         }
+    }
+
+    #[test]
+    fn a_score_of_all_tokens_is_as_short_as_it_can_be() {
+        let request = Request::Score { tokens: vec![1, 2], from: 0, full: None };
+        let line = serde_json::to_string(&Call { id: 1, request }).unwrap();
+        assert_eq!(line, r#"{"id":1,"method":"score","tokens":[1,2]}"#);
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl<W: Write> Worker<W> {
                 self.context = Some(context);
                 generated.map(Answer::Generated)
             }
-            Request::Score { tokens } => score::score(self.context()?, &tokens).map(Answer::Scored),
+            Request::Score { tokens, from, full } => {
+                score::score(self.context()?, &tokens, from as usize, full.as_deref()).map(Answer::Scored)
+            }
             Request::Tokenize { text, add_special } => {
                 let tokens = self.context()?.model().tokenize(&text, add_special)?;
                 Ok(Answer::Tokens { tokens })
@@ -237,6 +239,6 @@ fn describe(context: &Context, device: Option<Device>, settings: &ContextSetting
         pid: None,
         vocab_size: model.vocab_size(),
         bos: model.bos(),
-        details: Default::default(),
+        details: model.trained_ctx().map(|n| ("trained_ctx".to_owned(), n.to_string())).into_iter().collect(),
     }
 }

@@ -29,7 +29,7 @@ def checkpoint():
 def model():
     """The folder that is loaded. With the real MLC-LLM this takes a minute or two."""
     with Client(ROOT / "prepare.txt") as client:
-        build = client("hello", protocol=1)
+        build = client("hello", protocol=2)
         client("quantize", input=str(checkpoint()), output=str(ROOT / "weights"), native=NATIVE, threads=2)
         library = ROOT / "library"
         library.mkdir()

@@ -12,7 +12,7 @@ class Measure(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.client = Client(prepared.ROOT / "measure.txt")
-        cls.hello = cls.client("hello", protocol=1)
+        cls.hello = cls.client("hello", protocol=2)
         cls.loaded = cls.client("load", **prepared.loading())
 
     @classmethod

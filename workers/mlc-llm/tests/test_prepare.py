@@ -99,7 +99,7 @@ class Loading(unittest.TestCase):
         library.mkdir()
         (library / "lib.so").write_bytes((prepared.model()[0] / "lib.so").read_bytes())
         with Client(prepared.ROOT / "other.txt") as client:
-            hello = client("hello", protocol=1)
+            hello = client("hello", protocol=2)
         prepared.write_joined(library, hello, {"processor": "abacus"})
         self.refused("model", "abacus", model=str(library))
 

@@ -38,12 +38,12 @@ def talk(methods, *lines):
 
 class Loop(unittest.TestCase):
     def test_the_handshake_names_the_methods(self):
-        (reply,) = talk({"unload": None, "load": None}, '{"id":7,"method":"hello","protocol":1}')
-        wanted = {"kind": "hello", "protocol": 1, "engine": "test", "methods": ["load", "unload"]}
+        (reply,) = talk({"unload": None, "load": None}, '{"id":7,"method":"hello","protocol":2}')
+        wanted = {"kind": "hello", "protocol": 2, "engine": "test", "methods": ["load", "unload"]}
         self.assertEqual(reply, {"id": 7, "result": wanted})
 
     def test_another_version_is_refused(self):
-        (reply,) = talk({}, '{"id":1,"method":"hello","protocol":2}')
+        (reply,) = talk({}, '{"id":1,"method":"hello","protocol":1}')
         self.assertEqual(reply["error"]["kind"], "protocol")
 
     def test_garbage_is_answered_and_the_next_call_works(self):

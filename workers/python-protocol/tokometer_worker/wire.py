@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 #: The version of the protocol that this package speaks; the harness must speak the same.
-VERSION = 1
+VERSION = 2
 
 
 class Wire:

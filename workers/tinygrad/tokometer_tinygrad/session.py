@@ -86,6 +86,8 @@ class Session:
         }
         if clang:
             details["compiler"] = clang
+        if config.trained:
+            details["trained_ctx"] = str(config.trained)
         if self.settings.beam:
             details["beam"] = str(self.settings.beam)
         answer = {
