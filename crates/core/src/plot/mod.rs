@@ -1,4 +1,4 @@
-//! Step 4: figures. Eight plots of an [`Analysis`], each as SVG and as PNG with 300 dpi; bytes, and no files.
+//! Step 4: figures. Eleven plots of an [`Analysis`], each as SVG and as PNG with 300 dpi; bytes, and no files.
 //!
 //! To add a plot: one file with a function from an analysis to a sheet, and one line in [`PLOTS`].
 //!
@@ -9,6 +9,7 @@
 //! series they belong to; `chart` (`upright`, `sideways`, `marks`), `table` and `cloud` are the panels; `sheet` puts panels,
 //! legend and notes on a page; `frame` and `canvas` draw with kuva's axes and primitives; `render` makes SVG and PNG.
 
+mod accuracy_vs_speed;
 mod backend_comparison;
 mod canvas;
 mod chart;
@@ -21,6 +22,8 @@ mod grouped;
 mod labels;
 mod latency_distribution;
 mod marks;
+mod memory;
+mod quality_vs_size;
 mod quantization_impact;
 mod render;
 mod roster;
@@ -53,6 +56,9 @@ pub const PLOTS: &[Plot] = &[
     Plot { name: "memory_throughput", title: throughput::MEMORY_TITLE, build: throughput::memory },
     Plot { name: "param_throughput", title: throughput::PARAM_TITLE, build: throughput::param },
     Plot { name: "device_comparison", title: device_comparison::TITLE, build: device_comparison::build },
+    Plot { name: "accuracy_vs_speed", title: accuracy_vs_speed::TITLE, build: accuracy_vs_speed::build },
+    Plot { name: "quality_vs_size", title: quality_vs_size::TITLE, build: quality_vs_size::build },
+    Plot { name: "memory", title: memory::TITLE, build: memory::build },
 ];
 
 /// What brings the data of most plots.
@@ -61,6 +67,17 @@ const RUN: &[&str] = &["tokometer run --engine llamacpp --model synthetic:60M --
 /// What brings the data of plots that compare.
 const RUN_BOTH: &[&str] =
     &["tokometer run --engine llamacpp --model synthetic:60M --quantize float16,nf4", "tokometer collate"];
+
+/// What brings the data of plots that hold accuracy against speed.
+const RUN_AND_EVALUATE: &[&str] = &[
+    "tokometer run --engine llamacpp --model synthetic:60M --quantize float16,nf4",
+    "tokometer collate",
+    "tokometer eval --env reverse-text --engine llamacpp --model synthetic:60M --quantize float16,nf4",
+];
+
+/// What brings the data of plots that hold quality against size.
+const EVALUATE: &[&str] =
+    &["tokometer eval --env distance --engine llamacpp --model synthetic:60M --quantize float16,nf4"];
 
 /// A plot that can be drawn.
 #[derive(Debug)]

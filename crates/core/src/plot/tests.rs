@@ -86,9 +86,10 @@ fn no_text_leaves_the_sheet() {
 #[test]
 fn no_text_lies_on_another() {
     // Labels of points in a plane are placed by search; `cloud` has its own test.
+    let clouds = ["quantization_impact", "accuracy_vs_speed", "quality_vs_size", "memory"];
     for (data, make) in DATA {
         let analysis = make();
-        for plot in PLOTS.iter().filter(|plot| plot.name != "quantization_impact") {
+        for plot in PLOTS.iter().filter(|plot| !clouds.contains(&plot.name)) {
             let texts = texts(&(plot.build)(&analysis));
             for (i, (a, one)) in texts.iter().enumerate() {
                 for (b, other) in &texts[..i] {
@@ -106,8 +107,9 @@ fn without_data_a_plot_says_what_brings_it() {
     let analysis = fixture::empty();
     for plot in PLOTS {
         let sheet = (plot.build)(&analysis);
-        assert!(sheet.missing.as_ref().is_some_and(|missing| missing.contains("tokometer run")), "{}", plot.name);
-        assert!(says(&sheet, "Nothing to show yet") && says(&sheet, "tokometer run"), "{}", plot.name);
+        let brings = if plot.name == "quality_vs_size" { "tokometer eval" } else { "tokometer run" };
+        assert!(sheet.missing.as_ref().is_some_and(|missing| missing.contains(brings)), "{}", plot.name);
+        assert!(says(&sheet, "Nothing to show yet") && says(&sheet, brings), "{}", plot.name);
     }
 }
 
@@ -141,7 +143,8 @@ fn a_failed_case_is_a_category_with_the_word() {
 #[test]
 fn hosts_are_named_and_never_merged() {
     let analysis = fixture::full();
-    for plot in PLOTS {
+    // Quality does not depend on the host.
+    for plot in PLOTS.iter().filter(|plot| plot.name != "quality_vs_size") {
         let sheet = (plot.build)(&analysis);
         assert!(says(&sheet, "host-a") && says(&sheet, "host-b"), "{}", plot.name);
     }
@@ -157,6 +160,21 @@ fn bits_and_native_names_stand_under_labels() {
         let sheet = sheet(name, &analysis);
         assert!(says(&sheet, "Q4_K_M") && says(&sheet, "4.91 bpw"), "{name}");
     }
+}
+
+#[test]
+fn the_trade_is_told_with_engine_native_name_bits_and_front() {
+    let analysis = fixture::full();
+    for name in ["accuracy_vs_speed", "quality_vs_size", "memory"] {
+        let sheet = sheet(name, &analysis);
+        assert!(says(&sheet, "llamacpp Q4_K_M 4.91 bpw") && says(&sheet, "Pareto front"), "{name}");
+    }
+    assert!(says(&sheet("quality_vs_size", &analysis), "Divergence"));
+    assert!(says(&sheet("accuracy_vs_speed", &analysis), "gsm8k (accuracy)"));
+    // Without evaluations only memory has something to show.
+    let measured = fixture::one_group();
+    assert!(sheet("memory", &measured).missing.is_none());
+    assert!(sheet("accuracy_vs_speed", &measured).missing.unwrap().contains("tokometer eval"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod jsonl;
 mod lines;
 mod llama_bench;
 pub mod provenance;
+pub mod quality;
 mod seed_mlc;
 pub mod series;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub mod writer;
 pub use event::{Event, Resources};
 pub use file_name::FileName;
 pub use provenance::Provenance;
+pub use quality::Quality;
 pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};
 pub use writer::LogWriter;
 
