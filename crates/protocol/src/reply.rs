@@ -170,6 +170,9 @@ pub struct Loaded {
     /// The id that begins a text, if the model has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<u32>,
+    /// Tokens of context that the model was trained for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctx_train: Option<u32>,
     /// Anything else worth keeping, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,

@@ -239,6 +239,7 @@ fn describe(context: &Context, device: Option<Device>, settings: &ContextSetting
         pid: None,
         vocab_size: model.vocab_size(),
         bos: model.bos(),
-        details: model.trained_ctx().map(|n| ("trained_ctx".to_owned(), n.to_string())).into_iter().collect(),
+        ctx_train: model.ctx_train(),
+        details: Default::default(),
     }
 }

@@ -86,8 +86,6 @@ class Session:
         }
         if clang:
             details["compiler"] = clang
-        if config.trained:
-            details["trained_ctx"] = str(config.trained)
         if self.settings.beam:
             details["beam"] = str(self.settings.beam)
         answer = {
@@ -102,6 +100,8 @@ class Session:
             answer |= {"device_description": processor(), "threads": max(threads.values())}
         if config.bos is not None:
             answer["bos"] = config.bos
+        if config.ctx_train is not None:
+            answer["ctx_train"] = config.ctx_train
         return answer
 
     def _native_words(self) -> str:

@@ -196,8 +196,7 @@ impl Running {
 
     /// Tokens of a chunk: as asked, and no more than the model was trained with.
     fn ctx(&self, settings: &Settings) -> usize {
-        let trained = self.loaded.details.get("trained_ctx").and_then(|text| text.parse().ok()).unwrap_or(u32::MAX);
-        settings.ctx.min(trained) as usize
+        settings.ctx.min(self.loaded.ctx_train.unwrap_or(u32::MAX)) as usize
     }
 
     fn tokenize(&mut self, text: &Text) -> Result<Vec<u32>> {

@@ -78,8 +78,8 @@ impl Model {
         u32::try_from(unsafe { sys::llama_vocab_bos(self.vocab()) }).ok()
     }
 
-    /// Tokens of context that the model was trained with, where the file tells.
-    pub fn trained_ctx(&self) -> Option<u32> {
+    /// Tokens of context that the model was trained for, where the file tells.
+    pub fn ctx_train(&self) -> Option<u32> {
         // SAFETY: the model lives.
         u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw()) }).ok().filter(|n| *n > 0)
     }
