@@ -158,6 +158,26 @@ Examples:
   tokometer verify --model synthetic:tiny --engine llamacpp,tinygrad --quantize float16
   tokometer verify --model synthetic:tiny --engine llamacpp --quantize float16,nf4")]
     Verify(Verify),
+    /// What quantization costs in quality: each quantization against the unquantized model, on a text
+    #[command(after_help = "\
+Examples:
+  tokometer eval --env distance --model synthetic:tiny --quantize float16,int8,nf4
+  tokometer eval --env distance --size 1B --quantize default,nf4 --text wiki.test.raw --ctx 512
+  tokometer eval --env distance --engine llamacpp,tinygrad --base llamacpp:float16 --model ./checkpoint --quantize nf4
+
+Perplexity, KL divergence, same most probable token and change of probabilities (Δp), as llama-perplexity defines them: the
+second half of each chunk of the text is scored. Results lie in verifiers_results/, every position in the CSV beside each.
+The log-probabilities of the original take 4 bytes x vocabulary for each position on the disk while it runs.")]
+    Eval(Eval),
+    /// The fastest case that does all that you need, what it costs, and how sure that is
+    #[command(after_help = "\
+Examples:
+  tokometer recommend --min-speed 20 --max-memory 2G --max-kl 0.05
+  tokometer recommend --min-accuracy 0.8 --env gsm8k --json
+
+Every wish is judged by the end of a 95% interval that speaks against a case. Where evidence is missing, the command
+that brings it is named. Exit code 3: no case is known to do it.")]
+    Recommend(Recommend),
     /// Shell completions
     #[command(after_help = "\
 Examples:
@@ -396,6 +416,70 @@ pub struct Verify {
     /// Largest mean difference of log-probabilities that counts as agreement, in nats
     #[arg(long, value_name = "NATS", default_value_t = 0.02)]
     pub tolerance: f64,
+}
+
+/// `eval`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Eval {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The evaluation: distance (also called perplexity)
+    #[arg(long, value_name = "NAME")]
+    pub env: String,
+    /// What `distance` takes.
+    #[command(flatten)]
+    pub distance: DistanceFlags,
+    /// Device by the engine's name
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+    /// Seconds without an answer after which a worker counts as hung
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
+}
+
+/// What `eval --env distance` takes beside what every evaluation takes.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DistanceFlags {
+    /// The text to predict, a UTF-8 file [default: one that comes with the program]
+    #[arg(long, value_name = "FILE", help_heading = "Distance")]
+    pub text: Option<PathBuf>,
+    /// Tokens of a chunk; fewer where the model or the text has less
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..), help_heading = "Distance")]
+    pub ctx: u32,
+    /// At most so many chunks [default: the whole text]
+    #[arg(long, value_name = "N", help_heading = "Distance")]
+    pub chunks: Option<usize>,
+    /// The original: a quantization, of each engine by itself, or ENGINE:QUANTIZATION for all
+    #[arg(long, value_name = "[E:]Q", default_value = "float16", help_heading = "Distance")]
+    pub base: String,
+}
+
+/// `recommend`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Recommend {
+    /// Decode speed, tokens/s, at least
+    #[arg(long, value_name = "TOKENS/S")]
+    pub min_speed: Option<f64>,
+    /// Peak memory at most, as 2G or 500M: resident memory on a processor, else the device's
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub max_memory: Option<u64>,
+    /// Mean KL divergence from the unquantized model at most, nats per token
+    #[arg(long, value_name = "NATS")]
+    pub max_kl: Option<f64>,
+    /// Accuracy on a task at least, as 0.8
+    #[arg(long, value_name = "SHARE")]
+    pub min_accuracy: Option<f64>,
+    /// The task that accuracy is of [default: the one that most cases were evaluated on]
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn memory(text: &str) -> Result<u64, &'static str> {
+    crate::settings::amount(text).ok_or("an amount with its unit, as 2G or 500M")
 }
 
 #[cfg(test)]

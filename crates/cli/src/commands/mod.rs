@@ -4,10 +4,12 @@ mod all;
 mod analyze;
 mod collate;
 mod compare;
+mod distance;
 mod doctor;
 mod plot;
 mod prepare;
 mod present;
+mod recommend;
 mod rerun;
 mod roofline;
 mod rule;
@@ -62,6 +64,8 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Rerun(options) => rerun::rerun(&session, options),
         Command::Doctor(options) => doctor::doctor(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
+        Command::Eval(options) => distance::eval(&session, options),
+        Command::Recommend(options) => recommend::recommend(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),
     }
