@@ -5,6 +5,7 @@
 
 mod collate;
 mod convert;
+mod distance;
 mod llama_cpp;
 mod machine;
 mod measure;
@@ -32,7 +33,7 @@ pub struct Bench {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const BENCHES: &[Bench] = &[worker::BENCH, plots::BENCH, collate::BENCH, convert::BENCH];
+pub const BENCHES: &[Bench] = &[worker::BENCH, plots::BENCH, collate::BENCH, convert::BENCH, distance::BENCH];
 
 /// What the command line chose; what it left open is each benchmark's own choice.
 struct Options {

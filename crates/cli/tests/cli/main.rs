@@ -5,6 +5,7 @@
 mod bad_input;
 mod compare;
 mod dir;
+mod distance;
 mod faults;
 mod llamacpp;
 mod mlc_llm;
