@@ -9,6 +9,7 @@
 
 mod bootstrap;
 mod compare;
+mod condition;
 mod drift;
 mod estimate;
 mod findings;
@@ -33,6 +34,8 @@ pub mod versus;
 pub use crate::random::Random;
 pub use bootstrap::{RESAMPLES, mean_interval};
 pub use compare::{Comparison, against_rivals, best_per_host, compare_pair, speedups};
+pub use condition::Condition;
+pub(crate) use condition::peak_memory;
 pub use drift::{Change, EXPLAINED, Growth, Kind, changes, growth};
 pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
@@ -40,8 +43,7 @@ pub use group::{Group, GroupKey, groups};
 pub use metric::{DECODE, METRICS, Metric, PREFILL};
 pub use pareto::{Better, front};
 pub use ratio::Ratio;
-pub(crate) use recommend::peak_memory;
-pub use recommend::{Advice, Candidate, Choice, Condition, Missing, Wishes, recommend};
+pub use recommend::{Advice, Candidate, Choice, Missing, Wishes, recommend};
 pub use repetition::Repetition;
 pub use roofline::{Roofline, flop_per_token, roofline};
 pub use scores::{Score, scores};
