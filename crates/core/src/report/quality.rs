@@ -30,7 +30,7 @@ fn table(scores: &[&Score]) -> Value {
         "title": format!("{}: distance from the unquantized model", first.model),
         "setting": settings.join("; "),
         "header": [
-            "Engine and quantization", "Bits per weight", "GB", "Divergence, nats", "Same top token, %", "ln PPL ratio", "PPL",
+            "Engine and quantization", "Bits per weight", "GB", "KLD, nats", "Same top token, %", "ln PPL ratio", "PPL",
             "RMS Δp, %",
         ],
         "rows": scores.iter().map(|score| distance_row(score)).collect::<Vec<_>>(),
