@@ -208,6 +208,8 @@ Examples:
   tokometer eval --env reverse-text,arithmetic --model ./checkpoint --quantize float16,int8,nf4
   tokometer eval --env mine.jsonl --num-examples 50 --engine llamacpp,tinygrad --size 1B
   tokometer eval --env vf:reverse-text,lm:choice --num-examples 20 --max-tokens 32 --model ./checkpoint
+  tokometer eval --env distance --size 1B --quantize default,nf4 --text wiki.test.raw
+  tokometer eval --env distance --engine llamacpp,tinygrad --base llamacpp:float16 --model ./checkpoint --quantize nf4
   tokometer eval --import outputs/evals/gsm8k--m/1a2b3c4d --size 1B --engine llamacpp --quantize nf4
 
 Environments: reverse-text, arithmetic, copy, sort, choice; a .jsonl file whose lines hold id, prompt, answer, scorer (exact,
@@ -215,8 +217,21 @@ regex, lcs, choice), choices and max_tokens; vf:NAME for an environment of verif
 Each engine and quantization is served, asked and stopped. Results go to verifiers_results/, one JSON file each, and all.csv.
 An evaluation that died goes on where it was when the same command is given again. Better, worse or the same within --within
 are said of the mean score only where that is established for all differences together; otherwise it says how many examples
-would tell. A case that failed is a recorded result, and the exit code is 3.")]
+would tell. A case that failed is a recorded result, and the exit code is 3.
+
+distance (or perplexity) needs no task: perplexity, KL divergence, same most probable token and change of probabilities of each
+quantization against the original on a text, as llama-perplexity defines them. Every position is in the CSV beside its result.
+The log-probabilities of the original take 4 bytes x vocabulary for each position on the disk while it runs.")]
     Eval(Eval),
+    /// The fastest case that does all that you need, what it costs, and how sure that is
+    #[command(after_help = "\
+Examples:
+  tokometer recommend --min-speed 20 --max-memory 2G --max-kl 0.05
+  tokometer recommend --min-accuracy 0.8 --env gsm8k --json
+
+Every wish is judged by the end of a 95% interval that speaks against a case. Where evidence is missing, the command
+that brings it is named. Exit code 3: no case is known to do it.")]
+    Recommend(Recommend),
     /// Shell completions
     #[command(after_help = "\
 Examples:
@@ -651,6 +666,56 @@ pub struct Eval {
     /// Read a result of the older line of vf-eval instead: what it printed, or the folder that it saved
     #[arg(long, value_name = "PATH", conflicts_with_all = ["env", "num_examples", "max_tokens"])]
     pub import: Option<PathBuf>,
+    /// What `distance` takes.
+    #[command(flatten)]
+    pub distance: DistanceFlags,
+    /// Device by the engine's name
+    #[arg(long, value_name = "D")]
+    pub device: Option<String>,
+}
+
+/// What `eval --env distance` takes beside what every evaluation takes.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DistanceFlags {
+    /// The text to predict, a UTF-8 file [default: one that comes with the program]
+    #[arg(long, value_name = "FILE", help_heading = "Distance")]
+    pub text: Option<PathBuf>,
+    /// Tokens of a chunk; fewer where the model or the text has less
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..), help_heading = "Distance")]
+    pub ctx: u32,
+    /// At most so many chunks [default: the whole text]
+    #[arg(long, value_name = "N", help_heading = "Distance")]
+    pub chunks: Option<usize>,
+    /// The original: a quantization, of each engine by itself, or ENGINE:QUANTIZATION for all
+    #[arg(long, value_name = "[E:]Q", default_value = "float16", help_heading = "Distance")]
+    pub base: String,
+}
+
+/// `recommend`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Recommend {
+    /// Decode speed, tokens/s, at least
+    #[arg(long, value_name = "TOKENS/S")]
+    pub min_speed: Option<f64>,
+    /// Peak memory at most, as 2G or 500M: resident memory on a processor, else the device's
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub max_memory: Option<u64>,
+    /// Mean KL divergence from the unquantized model at most, nats per token
+    #[arg(long, value_name = "NATS")]
+    pub max_kl: Option<f64>,
+    /// Accuracy on a task at least, as 0.8
+    #[arg(long, value_name = "SHARE")]
+    pub min_accuracy: Option<f64>,
+    /// The task that accuracy is of [default: the one that most cases were evaluated on]
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn memory(text: &str) -> Result<u64, &'static str> {
+    crate::settings::amount(text).ok_or("an amount with its unit, as 2G or 500M")
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Folders {
     }
 
     /// Results of evaluations.
-    pub fn evaluations(&self) -> PathBuf {
+    pub fn verifiers_results(&self) -> PathBuf {
         self.root.join("verifiers_results")
     }
 
@@ -251,19 +251,25 @@ pub fn option(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// `6G`, `500MB`, `1.5GiB`: bytes, in decimal units unless they are binary ones.
+/// `--memory-limit`: at least what an engine starts in.
 pub fn memory_limit(text: &str) -> Result<u64> {
+    match amount(text) {
+        Some(bytes) => Ok(bytes),
+        None => bail!("--memory-limit takes an amount with its unit, as 6G or 500M, and at least 1M; not {text:?}"),
+    }
+}
+
+/// `6G`, `500MB`, `1.5GiB`: bytes, in decimal units unless they are binary ones; `None` for what is none, or less than a
+/// megabyte.
+pub fn amount(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 6] =
         [("GiB", (1u64 << 30) as f64), ("MiB", (1u64 << 20) as f64), ("GB", 1e9), ("MB", 1e6), ("G", 1e9), ("M", 1e6)];
     let parse = |(suffix, unit): &(&str, f64)| {
         let number: f64 = text.trim().strip_suffix(suffix)?.trim().parse().ok()?;
         Some(number * unit)
     };
-    match UNITS.iter().find_map(parse) {
-        // No engine starts in less; more than 2^53 bytes is no limit.
-        Some(bytes) if (1e6..9e15).contains(&bytes) => Ok(bytes as u64),
-        _ => bail!("--memory-limit takes an amount with its unit, as 6G or 500M, and at least 1M; not {text:?}"),
-    }
+    // No engine starts in less; more than 2^53 bytes is no limit.
+    UNITS.iter().find_map(parse).filter(|bytes| (1e6..9e15).contains(bytes)).map(|bytes| bytes as u64)
 }
 
 /// The end of a long name, which tells names apart better than its beginning.

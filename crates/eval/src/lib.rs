@@ -5,13 +5,14 @@
 //! `case` evaluates one engine and quantization on one environment, `journal` keeps each answer as it comes, `result` is the file that stays, `table` the CSV of all of them, `stats` and
 //! `compare` say what differs and how sure that is.
 //!
+//! `distance` needs no task: perplexity and KL divergence from the original model, asked of the workers themselves.
+//!
 //! Nothing here prints; which engines and quantizations there are and what a person sees is the `tokometer` binary's business.
 
 pub mod case;
 pub mod client;
 pub mod compare;
-// Distance from the unquantized model without a task (perplexity, KL divergence); its module is still to come.
-// pub mod distance;
+pub mod distance;
 pub mod endpoint;
 pub mod environment;
 mod error;

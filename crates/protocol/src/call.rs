@@ -39,6 +39,15 @@ pub enum Request {
     Score {
         /// The sequence, at least two tokens; token 0 is context only.
         tokens: Vec<u32>,
+        /// Index of the first token whose prediction of the next one is wanted: the answer begins with the
+        /// log-probability of token `from + 1`. 0 wants all; what lies before is context only.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        from: u32,
+        /// A file to write the log-probabilities of the whole vocabulary to, for every position of the answer: natural
+        /// logarithms as little-endian f32, a row of [`crate::Loaded::vocab_size`] values for each position, nothing else.
+        /// The harness makes the folder and removes the file; the worker need not sync it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        full: Option<String>,
     },
     /// Text to token ids with the model's tokenizer. Answered by `tokens`.
     Tokenize {
@@ -74,6 +83,11 @@ pub enum Request {
     Unload,
     /// Leave. Answered by `done`, then the process ends.
     Shutdown,
+}
+
+// serde hands over a reference.
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// How a model is to be loaded. A setting that an engine does not know and that is not at its default is an error

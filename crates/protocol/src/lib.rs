@@ -38,8 +38,9 @@ mod tests {
             Request::Generate(Generate { prompt: vec![1, 2], gen_tokens: 3, ..Generate::default() }),
             Request::Complete(Complete { prompt: vec![1], max_tokens: 2, temperature: 0.7, ..Complete::default() }),
             Request::Cancel { call: 6 },
-            Request::Score { tokens: vec![1, 2, 3] },
             Request::Tokenize { text: "a".into(), add_special: true, parse_special: true },
+            Request::Score { tokens: vec![1, 2, 3], from: 0, full: None },
+            Request::Score { tokens: vec![1, 2, 3], from: 1, full: Some("rows.f32".into()) },
             Request::Detokenize { tokens: vec![1] },
             Request::Quantize { input: "a".into(), output: "b".into(), native: "Q4_K_M".into(), threads: 2 },
             Request::Compile(Compile { model: "a".into(), output: "a.so".into(), ..Compile::default() }),
@@ -52,6 +53,13 @@ mod tests {
             assert!(!line.contains('\n'));
             assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
         }
+    }
+
+    #[test]
+    fn a_score_of_all_tokens_is_as_short_as_it_can_be() {
+        let request = Request::Score { tokens: vec![1, 2], from: 0, full: None };
+        let line = serde_json::to_string(&Call { id: 1, request }).unwrap();
+        assert_eq!(line, r#"{"id":1,"method":"score","tokens":[1,2]}"#);
     }
 
     #[test]

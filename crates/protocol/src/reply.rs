@@ -278,11 +278,12 @@ impl Generated {
     }
 }
 
-/// Log-probabilities of given tokens; every array has one entry per token after the first.
+/// Log-probabilities of given tokens; every array has one entry per token after the first, or after `from` where the
+/// request names one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scored {
-    /// Natural logarithm of the probability of token i+1 after tokens 0..=i.
+    /// Natural logarithm of the probability of token from+i+1 after tokens 0..=from+i.
     pub logprobs: Vec<f32>,
     /// The most probable token at that place.
     pub top_tokens: Vec<u32>,

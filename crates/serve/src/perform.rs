@@ -152,7 +152,7 @@ fn echo_scored(worker: &mut Worker, job: &Job, prompt: &[u32], with_next: bool) 
     let mut scored = Scored::default();
     if sequence.len() > 1 {
         let wanted = sequence.len() - 1;
-        scored = match worker.call(Request::Score { tokens: sequence }, |_| ())? {
+        scored = match worker.call(Request::Score { tokens: sequence, from: 0, full: None }, |_| ())? {
             Answer::Scored(scored) if is_whole(&scored, wanted) => scored,
             other => return Err(Failed::new(Kind::Garbage, format!("score was answered by {other:?}"))),
         };

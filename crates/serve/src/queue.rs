@@ -157,14 +157,14 @@ impl Queue {
         let active = Active(Arc::clone(&self.active));
         let job = Job { wanted, events, cancelled: Arc::clone(&cancelled), _active: active };
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        match sender.as_ref().map(|sender| sender.try_send(job)) {
-            Some(Ok(())) => Ok(Ticket { events: told, cancelled }),
-            Some(Err(TrySendError::Full(_))) => {
+        let stopping = || Err(ApiError::unavailable("stopping", "the server is stopping"));
+        let Some(sender) = sender.as_ref() else { return stopping() };
+        match sender.try_send(job) {
+            Ok(()) => Ok(Ticket { events: told, cancelled }),
+            Err(TrySendError::Full(_)) => {
                 Err(ApiError::unavailable("queue_full", "too many requests are waiting: try again later"))
             }
-            Some(Err(TrySendError::Disconnected(_))) | None => {
-                Err(ApiError::unavailable("stopping", "the server is stopping"))
-            }
+            Err(TrySendError::Disconnected(_)) => stopping(),
         }
     }
 

@@ -29,7 +29,7 @@ pub fn run(arguments: &[String]) -> Result<String, Failure> {
     let mut times = (Vec::new(), Vec::new());
     context.wake();
     for pass in 0..=*passes {
-        let generated = measure::generate(&mut context, &request, |_, _, _| ())?;
+        let generated = measure::generate(&mut context, &request)?;
         if pass > 0 {
             times.0.push(generated.done_ns.first().copied().unwrap_or(0));
             times.1.push(generated.decode().1);

@@ -81,7 +81,9 @@ impl<W: Write> Worker<W> {
             Request::Complete(request) => self.complete(id, &request).map(Answer::Completed),
             // Taken by whoever reads the calls; nothing comes of one that is late.
             Request::Cancel { .. } => Ok(Answer::Done),
-            Request::Score { tokens } => score::score(self.context()?, &tokens).map(Answer::Scored),
+            Request::Score { tokens, from, full } => {
+                score::score(self.context()?, &tokens, from as usize, full.as_deref()).map(Answer::Scored)
+            }
             Request::Tokenize { text, add_special, parse_special } => {
                 let tokens = self.context()?.model().tokenize(&text, add_special, parse_special)?;
                 Ok(Answer::Tokens { tokens })

@@ -5,12 +5,15 @@
 //! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
 //! `fault_counter`. For `complete` see [`complete`].
+//!
+//! Scores are known as well: at every position the token that is given next has the log-probability -16 / bits (of
+//! `mock-16`: -1), and all others share the rest.
 
 mod complete;
 
 use complete::Cancelled;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tokometer_protocol::{
@@ -41,7 +44,12 @@ struct Mock {
     memory: Vec<u8>,
     generations: u64,
     cancelled: Cancelled,
+    /// Bits of the native quantization.
+    bits: u64,
 }
+
+/// Ids are below this.
+const VOCAB: u32 = 1000;
 
 fn main() -> io::Result<()> {
     let mut mock = Mock::default();
@@ -110,11 +118,9 @@ impl Mock {
                 self.generate(&request).map(Answer::Generated)
             }
             Request::Complete(request) => self.complete(id, &request).map(Answer::Completed),
-            Request::Score { tokens } => Ok(Answer::Scored(Scored {
-                logprobs: vec![-1.0; tokens.len() - 1],
-                top_tokens: tokens[1..].to_vec(),
-                top_logprobs: vec![-1.0; tokens.len() - 1],
-            })),
+            Request::Score { tokens, from, full } => {
+                self.score(&tokens, from as usize, full.as_deref()).map(Answer::Scored)
+            }
             Request::Tokenize { text, .. } => Ok(Answer::Tokens { tokens: text.bytes().map(u32::from).collect() }),
             Request::Detokenize { tokens } => {
                 Ok(Answer::Pieces { pieces: tokens.iter().map(|token| complete::text(*token)).collect() })
@@ -141,7 +147,8 @@ impl Mock {
         self.allocate()?;
         self.loaded = true;
         let native = load.quantize.unwrap_or_else(|| "mock-8".into());
-        let bits: u64 = native.rsplit('-').next().and_then(|bits| bits.parse().ok()).unwrap_or(8);
+        let bits: u64 = native.rsplit('-').next().and_then(|bits| bits.parse().ok()).unwrap_or(8).max(1);
+        self.bits = bits;
         Ok(Answer::Loaded(Box::new(Loaded {
             load_ns: 5_000_000,
             device: "CPU".into(),
@@ -154,13 +161,33 @@ impl Mock {
             kv_type: Some("f16".into()),
             ctx_tokens: load.ctx_tokens,
             threads: load.threads,
-            vocab_size: 1000,
             bos: Some(complete::BOS),
             eos: vec![complete::EOS],
             chat_template: Some(complete::CHAT_TEMPLATE.into()),
             ctx_train: Some(4096),
+            vocab_size: VOCAB,
             ..Loaded::default()
         })))
+    }
+
+    fn score(&self, tokens: &[u32], from: usize, full: Option<&str>) -> Result<Scored, Failure> {
+        let Some(next) = tokens.get(from + 1..).filter(|next| !next.is_empty()) else {
+            return failure(FailureKind::Protocol, "nothing is to be scored");
+        };
+        let logprob = -16.0 / self.bits as f64;
+        let (given, other) = (logprob as f32, ((1.0 - logprob.exp()) / f64::from(VOCAB - 1)).ln() as f32);
+        if let Some(path) = full {
+            let row = |token: u32| (0..VOCAB).map(move |id| if id == token { given } else { other });
+            let bytes: Vec<u8> = next.iter().copied().flat_map(row).flat_map(f32::to_le_bytes).collect();
+            if let Err(why) = std::fs::write(path, bytes) {
+                return failure(FailureKind::Engine, &format!("cannot write {path}: {why}"));
+            }
+        }
+        Ok(Scored {
+            logprobs: vec![given; next.len()],
+            top_tokens: next.to_vec(),
+            top_logprobs: vec![given; next.len()],
+        })
     }
 
     /// Takes memory and writes to all of it.

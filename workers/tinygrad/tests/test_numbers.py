@@ -48,6 +48,17 @@ class Numbers(unittest.TestCase):
         self.assertLess(np.abs(np.array(got["top_logprobs"]) - expected.max(1)).max(), tolerance)
         chosen = expected[rows, got["top_tokens"]]
         self.assertLess((expected.max(1) - chosen).max(), tolerance)
+        self._whole(client, expected, got, tolerance)
+
+    def _whole(self, client, expected, all_scores, tolerance):
+        """From the middle of a chunk on, with the whole vocabulary in a file."""
+        start, file = 155, self.path / "rows.f32"
+        got = client("score", **{"tokens": SEQUENCE, "from": start, "full": str(file)})
+        whole = np.fromfile(file, dtype="<f4").reshape(-1, expected.shape[1])
+        self.assertEqual(whole.shape[0], len(SEQUENCE) - 1 - start)
+        self.assertLess(np.abs(whole - expected[start:]).max(), tolerance)
+        for name in ("logprobs", "top_tokens", "top_logprobs"):
+            np.testing.assert_allclose(got[name], all_scores[name][start:], atol=1e-6)
 
     def _greedy(self, client, config, weights, tolerance):
         prompt = SEQUENCE[:150]

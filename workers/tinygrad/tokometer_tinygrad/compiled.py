@@ -31,6 +31,7 @@ class Compiled:
         # Recorded by the first completions that need them, not by a load: measurements never do.
         self._head_logits = TinyJit(lambda hidden, row: _floats(model.logits(hidden[row : row + 1].contiguous())).realize())
         self._step_logits = TinyJit(lambda ids, start: _floats(model.logits(model.hidden(ids, start))).realize())
+        self._whole = TinyJit(self._rows)
 
     def warm_up(self) -> None:
         """Compiles and records everything that a generation needs."""
@@ -79,6 +80,17 @@ class Compiled:
         results = tuple(tensor.contiguous() for tensor in results)
         Tensor.realize(*results)
         return results
+
+    def whole(self, hidden: Tensor, first: int, last: int) -> memoryview:
+        """Log-probabilities of the whole vocabulary at the rows `first` to before `last`: f32 in the machine's order."""
+        row = 4 * self.model.config.vocab
+        return self._whole(hidden).data().cast("B")[first * row : last * row]
+
+    def _rows(self, hidden: Tensor) -> Tensor:
+        logits = self.model.logits(hidden).contiguous()
+        highest = logits.max(axis=1, keepdim=True)
+        norm = (logits - highest).exp().sum(axis=1, keepdim=True).log() + highest
+        return (logits - norm).cast(dtypes.float32).contiguous().realize()
 
     def kernels(self) -> dict:
         """Kernels per call by function name: prefill (with its head) and decode."""

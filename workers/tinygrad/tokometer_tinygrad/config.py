@@ -29,6 +29,8 @@ class Config:
     tied: bool
     bos: int | None = None
     window: int | None = None
+    #: Tokens of context that the model was trained for, where that is known.
+    ctx_train: int | None = None
 
     def check(self) -> "Config":
         """Refuses what cannot be."""
@@ -58,10 +60,15 @@ def from_hugging_face(table: dict) -> Config:
             vocab=int(table["vocab_size"]), epsilon=float(table["rms_norm_eps"]), rope=Rope.from_table(base, rope),
             qkv_bias=bool(table.get("attention_bias", _FAMILY[kind][0])), qk_norm=_FAMILY[kind][1],
             tied=bool(table.get("tie_word_embeddings", False)), bos=bos if isinstance(bos, int) else None,
-            window=_window(table),
+            window=_window(table), ctx_train=_whole(table.get("max_position_embeddings")),
         ).check()
     except (KeyError, TypeError, ValueError) as error:
         raise Failed("model", f"config.json lacks something or holds nonsense: {error!r}") from None
+
+
+def _whole(value: object) -> int | None:
+    """A number of tokens, if it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _window(table: dict) -> int | None:
@@ -98,6 +105,7 @@ def from_gguf(metadata: dict, entries: dict) -> Config:
             qkv_bias="blk.0.attn_q.bias" in entries, qk_norm="blk.0.attn_q_norm.weight" in entries,
             tied="output.weight" not in entries, bos=bos if isinstance(bos, int) else None,
             window=metadata.get(f"{kind}.attention.sliding_window") or None,
+            ctx_train=_whole(metadata.get(f"{kind}.context_length")),
         ).check()
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise Failed("model", f"the GGUF metadata lacks something or holds nonsense: {error!r}") from None

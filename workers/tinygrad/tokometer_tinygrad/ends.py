@@ -27,12 +27,6 @@ def chat_template(folder: Path) -> str | None:
     return template if isinstance(template, str) and template else None
 
 
-def positions(folder: Path) -> int | None:
-    """Tokens of context that the model was trained for."""
-    count = _table(folder / "config.json").get("max_position_embeddings")
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None
-
-
 def _table(file: Path) -> dict:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))

@@ -101,7 +101,7 @@ class Session:
             answer |= {"device_description": processor(), "threads": max(threads.values())}
         folder = Path(self.checkpoint.path)
         optional = {"bos": config.bos, "eos": self.eos or None, "chat_template": ends.chat_template(folder),
-                    "ctx_train": ends.positions(folder)}
+                    "ctx_train": config.ctx_train}
         answer |= {name: value for name, value in optional.items() if value is not None}
         return answer
 

@@ -101,13 +101,15 @@ class Worker:
         return completed(len(wanted.prompt), count, finish, text.rest() if text else "")
 
     def score(self, params: Params, replies: Replies) -> dict:
-        """Log-probabilities of given tokens."""
+        """Log-probabilities of given tokens, and where asked of the whole vocabulary into a file."""
         from .score import score
 
-        ids = params.tokens("tokens", 2)
+        ids, start, full = params.tokens("tokens", 2), params.count("from"), params.optional_text("full")
         self._check_tokens(ids)
         self._check_length(len(ids))
-        scored = score(self._loaded().compiled, ids)
+        if start > len(ids) - 2:
+            raise Failed("protocol", f"nothing follows token {start} of {len(ids)}: nothing could be scored")
+        scored = score(self._loaded().compiled, ids, start, full)
         self._check_finite(all(map(math.isfinite, scored["logprobs"] + scored["top_logprobs"])))
         return {"kind": "scored", **scored}
 

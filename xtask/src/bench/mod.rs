@@ -5,6 +5,7 @@
 
 mod collate;
 mod convert;
+mod distance;
 mod endpoint;
 mod harness;
 mod llama_cpp;
@@ -46,6 +47,7 @@ pub const BENCHES: &[Bench] = &[
     plots::BENCH,
     collate::BENCH,
     convert::BENCH,
+    distance::BENCH,
 ];
 
 /// What the command line chose; what it left open is each benchmark's own choice.

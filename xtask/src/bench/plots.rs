@@ -6,8 +6,7 @@ use super::{Bench, Options, Report, tokometer};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-pub const BENCH: Bench =
-    Bench { name: "plots", about: "the eight plots and the presentation, from the demo's results", run };
+pub const BENCH: Bench = Bench { name: "plots", about: "the plots and the presentation, from the demo's results", run };
 
 /// Command, and the seconds that it should stay below.
 const COMMANDS: &[(&str, f64)] = &[("plot", 1.0), ("present", 2.0)];

@@ -9,7 +9,7 @@ use crate::shell::say;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 pub const BENCH: Bench =
@@ -55,7 +55,8 @@ fn run(options: &Options) -> Result<Report> {
     for round in 0..rounds {
         // Each goes first in turn: a machine that gets warm must not favour one.
         let mut turns: [fn(&Case, &mut Speeds) -> Result<()>; 3] = [worker_turn, server_turn, llama_server_turn];
-        turns.rotate_left(round % turns.len());
+        let first = round % turns.len();
+        turns.rotate_left(first);
         for turn in turns {
             turn(&case, &mut speeds)?;
         }

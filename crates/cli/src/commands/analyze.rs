@@ -6,6 +6,7 @@ use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result};
 use tokometer_core::analyze::{self, Analysis, Comparison, Estimate, Group, best_per_host};
 use tokometer_core::collate;
+use tokometer_core::record::quality;
 
 /// The command.
 pub fn analyze(session: &Session<'_>, options: &Analyze) -> Result<u8> {
@@ -18,17 +19,24 @@ pub fn analyze(session: &Session<'_>, options: &Analyze) -> Result<u8> {
     Ok(OK)
 }
 
-/// The analysis of the working folder's all.csv.
+/// The analysis of the working folder's all.csv and of its evaluations.
 pub fn read(session: &Session<'_>) -> Result<Analysis> {
     let path = session.folders.output().join("all.csv");
+    let (quality, problems) = quality::read_folder(&session.folders.verifiers_results());
+    for problem in &problems {
+        session.terminal.warn(problem);
+    }
     if !path.is_file() {
+        if !quality.is_empty() {
+            return Ok(analyze::analyze_with(&[], &quality));
+        }
         anyhow::bail!(
             "{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`",
             path.display()
         );
     }
     let series = collate::read::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(analyze::analyze(&series))
+    Ok(analyze::analyze_with(&series, &quality))
 }
 
 /// Tables and bars.

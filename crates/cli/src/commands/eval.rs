@@ -1,5 +1,6 @@
 //! `tokometer eval`: accuracy of each engine and quantization on task sets.
 
+use super::distance::Distance;
 use super::{OK, SOME_FAILED, Session, prepare, print_json};
 use crate::args::Eval;
 use crate::settings::{self, Found};
@@ -25,8 +26,31 @@ pub fn eval(session: &Session<'_>, options: &Eval) -> Result<u8> {
     if let Some(path) = &options.import {
         return import_older(session, options, path);
     }
+    let (distance, tasks): (Vec<_>, Vec<_>) =
+        options.env.iter().partition(|name| super::distance::NAMES.contains(&name.as_str()));
+    if distance.is_empty() {
+        return of_tasks(session, options, &tasks);
+    }
+    if options.selection.json && !tasks.is_empty() {
+        bail!("--json prints one kind of result: ask for {} and for the tasks one after the other", distance[0]);
+    }
+    let own = Distance {
+        selection: &options.selection,
+        flags: &options.distance,
+        device: options.device.as_deref(),
+        timeout: options.timeout,
+    };
+    let code = super::distance::distance(session, &own)?;
+    if tasks.is_empty() {
+        return Ok(code);
+    }
+    Ok(code.max(of_tasks(session, options, &tasks)?))
+}
+
+/// Evaluations that put tasks to an endpoint.
+fn of_tasks(session: &Session<'_>, options: &Eval, names: &[&String]) -> Result<u8> {
     let terminal = session.terminal;
-    let environments = options.env.iter().map(|word| Environment::open(word)).collect::<Result<Vec<_>, _>>()?;
+    let environments = names.iter().map(|word| Environment::open(word)).collect::<Result<Vec<_>, _>>()?;
     let found = settings::engines(&options.selection.engine, &session.config, |text| terminal.say(text))?;
     let model = settings::model(&options.selection, &session.config)?;
     let wish = Wish {
@@ -34,7 +58,7 @@ pub fn eval(session: &Session<'_>, options: &Eval) -> Result<u8> {
         max_tokens: options.max_tokens,
         patience: Duration::from_secs(options.timeout.max(1)),
     };
-    let folder = session.folders.evaluations();
+    let folder = session.folders.verifiers_results();
     let mut results = Vec::new();
     for found in &found {
         for quantize in settings::quantizations(&options.selection, &session.config) {
@@ -60,7 +84,7 @@ fn one(
     environments: &[Environment],
     wish: &Wish,
 ) -> Result<Vec<EvalResult>> {
-    let folder = session.folders.evaluations();
+    let folder = session.folders.verifiers_results();
     let mut subject = unknown(found, model, quantize);
     let started = known(session, options, found, model, &mut subject)
         .and_then(|()| Ok(Endpoint::start(&launch(session, options, found, model, quantize)?)?));
@@ -157,7 +181,8 @@ fn launch(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef
     if let Some(converter) = &options.selection.converter {
         words.extend([OsString::from("--converter"), converter.clone().into_os_string()]);
     }
-    let log = session.folders.evaluations().join(".work").join(format!("serve-{}-{quantize}.log", found.engine.name));
+    let log =
+        session.folders.verifiers_results().join(".work").join(format!("serve-{}-{quantize}.log", found.engine.name));
     Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(options.timeout.max(1)) })
 }
 
@@ -186,7 +211,7 @@ fn show(session: &Session<'_>, options: &Eval, results: &[EvalResult]) -> Result
         );
         terminal.paragraph(Style::Dim, &text);
     }
-    terminal.line(&format!("{} result(s) in {}", results.len(), session.folders.evaluations().display()));
+    terminal.line(&format!("{} result(s) in {}", results.len(), session.folders.verifiers_results().display()));
     Ok(())
 }
 
@@ -295,7 +320,7 @@ fn import_older(session: &Session<'_>, options: &Eval, path: &Path) -> Result<u8
         true => (result.metrics, result.num_examples) = (found.metrics, found.num_examples),
         false => result.set_examples(found.examples),
     }
-    let folder = session.folders.evaluations();
+    let folder = session.folders.verifiers_results();
     let written = result.write(&folder)?;
     write_table(session, &folder)?;
     session.terminal.say(&format!("{} is now {}", path.display(), written.display()));

@@ -4,12 +4,14 @@ mod all;
 mod analyze;
 mod collate;
 mod compare;
+mod distance;
 mod doctor;
 mod eval;
 mod merge;
 mod plot;
 mod prepare;
 mod present;
+mod recommend;
 mod rerun;
 mod roofline;
 mod rule;
@@ -78,6 +80,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Doctor(options) => doctor::doctor(&session, options),
         Command::Merge(options) => merge::merge(&session, options),
         Command::Compare(options) => compare::compare(&session, options),
+        Command::Recommend(options) => recommend::recommend(&session, options),
         Command::Verify(options) => verify::verify(&session, options),
         Command::Eval(options) => eval::eval(&session, options),
         Command::Completions { .. } | Command::Man => unreachable!("answered above"),

@@ -138,7 +138,7 @@ fn loaded(options: &Verify, found: &Found, prepared: &Prepared) -> Result<Worker
 }
 
 fn score(worker: &mut Worker, tokens: &[u32]) -> Result<Scored, Failed> {
-    match worker.call(Request::Score { tokens: tokens.to_vec() }, |_| ())? {
+    match worker.call(Request::Score { tokens: tokens.to_vec(), from: 0, full: None }, |_| ())? {
         Answer::Scored(scored) => Ok(scored),
         other => Err(Failed::new(tokometer_core::engine::Kind::Garbage, format!("score was answered by {other:?}"))),
     }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod compare;
 mod dir;
+mod distance;
 mod eval;
 mod faults;
 mod llamacpp;

@@ -82,7 +82,7 @@ fn the_plots_and_the_presentation_are_made_and_edits_survive() {
     dir.ok(&["collate"]);
     dir.ok(&["plot"]);
     let plots = names(&dir.path("plots"));
-    assert_eq!(plots.len(), 16, "{plots:?}");
+    assert_eq!(plots.len(), 22, "{plots:?}");
     for name in [
         "backend_comparison",
         "speedup_comparison",

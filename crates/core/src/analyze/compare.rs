@@ -48,7 +48,7 @@ fn place(group: &Group) -> impl Ord + '_ {
 }
 
 /// Indices of groups that may be compared with each other, in the order of the first of each.
-fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
+pub(super) fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
     let mut sections: Vec<Vec<usize>> = Vec::new();
     let mut known = BTreeMap::new();
     for (i, group) in groups.iter().enumerate().filter(|(_, group)| group.decode.is_some()) {

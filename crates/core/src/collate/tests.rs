@@ -210,7 +210,9 @@ fn a_log_that_is_renamed_before_it_is_read_is_no_damage() {
     fs::rename(&partial, dir.path().join("a.txt")).unwrap();
     let plan = vec![None; 2];
     let mut output = Output::create(dir.path()).unwrap();
-    let entries = build(&listed, &plan, None, &mut output, &Options::default(), &Silent).unwrap();
+    let entries =
+        build(&listed, &plan, None, &super::hosts::Hosts::default(), &mut output, &Options::default(), &Silent)
+            .unwrap();
     output.finish().unwrap();
     assert_eq!((entries.len(), outcome(dir.path(), &entries).damaged.len()), (1, 0));
     let next = run(&dir);

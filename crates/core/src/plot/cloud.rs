@@ -1,15 +1,20 @@
-//! Labelled points with whiskers in a plane; the points of a series are joined by a thin line.
+//! Labelled points with whiskers in a plane. The points of a series are joined by a thin line, or the points that no other
+//! beats by a dashed one: the Pareto front.
 
 use super::canvas::{Area, Canvas, Stroke};
 use super::frame::{Axis, Frame, title, title_height};
 use super::sheet::Panel;
 use super::style::{Align, INK, SMALL, Type, look};
 use super::text;
+use crate::analyze::{Better, front};
 
 /// Height for the numbers and the name of the horizontal axis, units.
 const BELOW: f64 = 42.0;
 /// Least height of the plot area, units.
 const LEAST: f64 = 230.0;
+
+/// An axis reaches no further than so many times the largest value.
+const WIDEST: f64 = 1.6;
 
 /// A point.
 pub(super) struct Dot {
@@ -19,6 +24,8 @@ pub(super) struct Dot {
     pub x: f64,
     /// Place on the vertical axis.
     pub y: f64,
+    /// Interval of `x`.
+    pub x_ci: Option<(f64, f64)>,
     /// Interval of `y`.
     pub ci: Option<(f64, f64)>,
     /// What stands beside it.
@@ -35,11 +42,29 @@ pub(super) struct Cloud {
     pub y: String,
     /// The points.
     pub dots: Vec<Dot>,
+    /// Which ends of the axes are the good ones, if the Pareto front is to be drawn in place of the lines of the series.
+    pub better: Option<(Better, Better)>,
+}
+
+impl Dot {
+    /// Nothing on these axes is below 0, but an interval may reach there.
+    fn interval(interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        interval.map(|(low, high)| (low.max(0.0), high.max(0.0)))
+    }
 }
 
 impl Cloud {
-    /// Joins the points of each series in the order of `x`.
+    /// Joins the points of each series in the order of `x`, or those of the front.
     fn join(&self, canvas: &mut Canvas, frame: &Frame) {
+        if let Some((x, y)) = self.better {
+            let points: Vec<(f64, f64)> = self.dots.iter().map(|dot| (dot.x, dot.y)).collect();
+            let best = front(&points, x, y);
+            if best.len() > 1 {
+                let points = best.into_iter().map(|i| (frame.x(points[i].0), frame.y(points[i].1.max(0.0)))).collect();
+                canvas.polyline(points, Stroke::new(INK, 1.2).dashed());
+            }
+            return;
+        }
         let mut slots: Vec<usize> = self.dots.iter().map(|dot| dot.slot).collect();
         slots.sort_unstable();
         slots.dedup();
@@ -62,8 +87,8 @@ impl Panel for Cloud {
     fn draw(&self, canvas: &mut Canvas, area: Area) {
         let top = title(canvas, area, &self.title) + 12.0;
         let tall = area.height - top - BELOW;
-        let highest = self.dots.iter().map(|dot| dot.ci.map_or(dot.y, |(_, high)| high.max(dot.y))).fold(0.0, f64::max);
-        let farthest = self.dots.iter().map(|dot| dot.x).fold(0.0, f64::max);
+        let highest = farthest(self.dots.iter().map(|dot| (dot.y, dot.ci)));
+        let farthest = farthest(self.dots.iter().map(|dot| (dot.x, dot.x_ci)));
         let vertical = Axis::from_zero(highest, tall, 26.0, 42.0);
         let left = vertical.tick_width() + 28.0;
         let plot = Area { x: area.x + left, y: area.y + top, width: area.width - left - 10.0, height: tall };
@@ -73,20 +98,31 @@ impl Panel for Cloud {
         self.join(canvas, &frame);
         let mut taken: Vec<Area> = Vec::new();
         for dot in &self.dots {
-            let (x, y) = (frame.x(dot.x), frame.y(dot.y));
-            if let Some((low, high)) = dot.ci {
-                canvas.whisker((x, frame.y(low)), (x, frame.y(high)), 4.0);
+            let (x, y) = (frame.x(dot.x), frame.y(dot.y.max(0.0)));
+            if let Some((low, high)) = Dot::interval(dot.x_ci) {
+                canvas.whisker((frame.x(low), y), (frame.x(high).min(plot.right()), y), 4.0);
+            }
+            if let Some((low, high)) = Dot::interval(dot.ci) {
+                canvas.whisker((x, frame.y(low)), (x, frame.y(high).max(plot.y)), 4.0);
             }
             canvas.marker((x, y), 5.0, look(dot.slot), true);
             taken.push(Area { x: x - 6.0, y: y - 6.0, width: 12.0, height: 12.0 });
         }
         for dot in &self.dots {
             let label = text::shorten(&dot.label, SMALL.size, plot.width * 0.6);
-            let (at, style) = place((frame.x(dot.x), frame.y(dot.y)), &label, plot, &taken);
+            let (at, style) = place((frame.x(dot.x), frame.y(dot.y.max(0.0))), &label, plot, &taken);
             taken.push(bounds(at, &label, style));
             canvas.text(at, &label, style);
         }
     }
+}
+
+/// How far an axis must reach: to the end of every interval, but not so far that an interval of a few samples makes all
+/// points lie on one line.
+fn farthest(values: impl Iterator<Item = (f64, Option<(f64, f64)>)> + Clone) -> f64 {
+    let largest = values.clone().map(|(value, _)| value).fold(0.0, f64::max);
+    let ends = values.map(|(value, ci)| ci.map_or(value, |(_, high)| high.max(value)));
+    ends.fold(0.0, f64::max).min(largest * WIDEST)
 }
 
 /// The rectangle that a label covers.

@@ -1,7 +1,8 @@
 //! Made-up measurements for the tests of the plots.
 
-use crate::analyze::{Analysis, Random, analyze};
-use crate::record::{Context, Phase, SampleUnit, Series, Status, Step, ThroughputSource};
+use crate::analyze::{Analysis, Random, analyze, analyze_with};
+use crate::record::quality::{DISTANCE, Metric};
+use crate::record::{Context, Phase, Quality, SampleUnit, Series, Status, Step, ThroughputSource};
 
 /// A case: engine, label, native name, bits per weight, bytes of weights, milliseconds of a decode step.
 type Case<'a> = (&'a str, &'a str, &'a str, f64, u64, f64);
@@ -82,7 +83,29 @@ pub(super) fn one_group() -> Analysis {
 pub(super) fn full() -> Analysis {
     let hosts = ["host-a", "host-b"];
     let all = hosts.iter().flat_map(|host| CASES.iter().flat_map(move |case| series(host, *case, 2)));
-    analyze(&all.collect::<Vec<_>>())
+    let quality = CASES.iter().flat_map(|case| evaluated(*case));
+    analyze_with(&all.collect::<Vec<_>>(), &quality.collect::<Vec<_>>())
+}
+
+/// A distance and a score on a task; the fewer bits, the worse.
+fn evaluated(case: Case<'_>) -> [Quality; 2] {
+    let (engine, label, native, bits, bytes, _) = case;
+    let one = |environment: &str, metric: &str, avg: f64, std: f64| Quality {
+        file: format!("{engine}_{label}_{environment}.json"),
+        environment: environment.into(),
+        engine: engine.into(),
+        model: Some("Llama-3.2-1B-Instruct".into()),
+        quantize: label.into(),
+        native_quantize: Some(native.into()),
+        bits_per_weight: Some(bits),
+        weights_bytes: Some(bytes),
+        num_examples: Some(200),
+        setting: if environment == DISTANCE { "from llamacpp F16, on a text".into() } else { String::new() },
+        metrics: vec![Metric { name: metric.into(), avg, std: Some(std) }],
+        ..Quality::default()
+    };
+    let lost = (16.0 - bits) / 160.0;
+    [one(DISTANCE, "kld_mean", lost, lost / 20.0), one("gsm8k", "accuracy", 0.6 - lost, 0.49)]
 }
 
 /// A log as the seed workflow had it: 22 decode steps, once, and nothing known of the weights.
@@ -119,7 +142,20 @@ pub(super) fn long_names() -> Analysis {
             all.push(one);
         }
     }
-    analyze(&all)
+    let mut quality = Vec::new();
+    for one in &all {
+        for known in evaluated(CASES[3]) {
+            quality.push(Quality {
+                engine: one.context.engine.clone(),
+                model: one.context.model.clone(),
+                quantize: one.context.quantize.clone().unwrap_or_default(),
+                native_quantize: one.context.native_quantize.clone(),
+                setting: long("setting"),
+                ..known
+            });
+        }
+    }
+    analyze_with(&all, &quality)
 }
 
 /// One case with two numbers of threads.

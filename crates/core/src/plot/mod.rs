@@ -1,4 +1,4 @@
-//! Step 4: figures. Eight plots of an [`Analysis`] and those of what was varied, each as SVG and as PNG with 300 dpi; bytes, and no files.
+//! Step 4: figures. Eleven plots of an [`Analysis`] and those of what was varied, each as SVG and as PNG with 300 dpi; bytes, and no files.
 //!
 //! To add a plot: one file with a function from an analysis to a sheet, and one line in [`PLOTS`].
 //!
@@ -9,6 +9,7 @@
 //! series they belong to; `chart` (`upright`, `sideways`, `marks`), `table` and `cloud` are the panels; `sheet` puts panels,
 //! legend and notes on a page; `frame` and `canvas` draw with kuva's axes and primitives; `render` makes SVG and PNG.
 
+mod accuracy_vs_speed;
 mod backend_comparison;
 mod canvas;
 mod chart;
@@ -21,6 +22,8 @@ mod grouped;
 mod labels;
 mod latency_distribution;
 mod marks;
+mod memory;
+mod quality_vs_size;
 mod quantization_impact;
 mod render;
 mod roster;
@@ -54,6 +57,9 @@ pub const PLOTS: &[Plot] = &[
     always("memory_throughput", throughput::MEMORY_TITLE, throughput::memory),
     always("param_throughput", throughput::PARAM_TITLE, throughput::param),
     always("device_comparison", device_comparison::TITLE, device_comparison::build),
+    always("accuracy_vs_speed", accuracy_vs_speed::TITLE, accuracy_vs_speed::build),
+    always("quality_vs_size", quality_vs_size::TITLE, quality_vs_size::build),
+    always("memory", memory::TITLE, memory::build),
     where_varied("context_scaling", scaling::CONTEXT_TITLE, scaling::context),
     where_varied("thread_scaling", scaling::THREADS_TITLE, scaling::threads),
     where_varied("batch_scaling", scaling::BATCH_TITLE, scaling::batch),
@@ -75,6 +81,17 @@ const RUN: &[&str] = &["tokometer run --engine llamacpp --model synthetic:60M --
 /// What brings the data of plots that compare.
 const RUN_BOTH: &[&str] =
     &["tokometer run --engine llamacpp --model synthetic:60M --quantize float16,nf4", "tokometer collate"];
+
+/// What brings the data of plots that hold accuracy against speed.
+const RUN_AND_EVALUATE: &[&str] = &[
+    "tokometer run --engine llamacpp --model synthetic:60M --quantize float16,nf4",
+    "tokometer collate",
+    "tokometer eval --env reverse-text --engine llamacpp --model synthetic:60M --quantize float16,nf4",
+];
+
+/// What brings the data of plots that hold quality against size.
+const EVALUATE: &[&str] =
+    &["tokometer eval --env distance --engine llamacpp --model synthetic:60M --quantize float16,nf4"];
 
 /// A plot that can be drawn.
 #[derive(Debug)]

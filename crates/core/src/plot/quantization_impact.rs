@@ -79,12 +79,14 @@ fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Option<Cloud> {
             Size::Bits => group.key.weights_bytes.map(|bytes| format!(" {}", labels::bytes(bytes))),
         };
         let label = format!("{}{}", group.quantize_label(), more.unwrap_or_default());
-        Some(Dot { slot: roster.slot(*case), x: axis.of(group)? / unit, y: decode.mean, ci: decode.ci, label })
+        let x = axis.of(group)? / unit;
+        Some(Dot { slot: roster.slot(*case), x, x_ci: None, y: decode.mean, ci: decode.ci, label })
     });
     Some(Cloud {
         title: labels::facet_title(&groups[first]),
         x: name.to_owned(),
         y: "Decode speed (tokens/s)".to_owned(),
         dots: dots.collect(),
+        better: None,
     })
 }

@@ -4,7 +4,7 @@ use super::labels;
 use crate::analyze::{Group, GroupKey};
 use std::collections::BTreeMap;
 
-/// All cases with the series that they belong to. Slots are the same in all eight plots.
+/// All cases with the series that they belong to. Slots are the same in all plots that show cases.
 pub(super) struct Roster<'a> {
     pub groups: &'a [Group],
     series: Vec<String>,

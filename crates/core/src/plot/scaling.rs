@@ -127,6 +127,7 @@ fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, fi
             slot,
             x: f64::from(x),
             y: estimate.mean,
+            x_ci: None,
             ci: estimate.ci,
             label: String::new(),
         }));
@@ -136,7 +137,7 @@ fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, fi
     if let (Some(line), Some(threads)) = (title.last_mut(), first.as_ref().and_then(|group| group.key.threads)) {
         line.push_str(&format!(" · {threads} thread{}", if threads == 1 { "" } else { "s" }));
     }
-    Cloud { title, x: varied.axis.to_owned(), y: axis.to_owned(), dots }
+    Cloud { title, x: varied.axis.to_owned(), y: axis.to_owned(), dots, better: None }
 }
 
 /// The group without what is varied, for the title of its panel.

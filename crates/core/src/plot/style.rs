@@ -1,4 +1,4 @@
-//! Sizes, colours, hatches and markers: what makes the eight plots look like one set.
+//! Sizes, colours, hatches and markers: what makes the plots look like one set.
 //!
 //! A sheet is measured in units of 1/100 inch, so that a text size of 11 is 8 pt in a figure 10 inches wide.
 

@@ -86,9 +86,10 @@ fn no_text_leaves_the_sheet() {
 #[test]
 fn no_text_lies_on_another() {
     // Labels of points in a plane are placed by search; `cloud` has its own test.
+    let clouds = ["quantization_impact", "accuracy_vs_speed", "quality_vs_size", "memory"];
     for (data, make) in DATA {
         let analysis = make();
-        for plot in PLOTS.iter().filter(|plot| plot.name != "quantization_impact") {
+        for plot in PLOTS.iter().filter(|plot| !clouds.contains(&plot.name)) {
             let texts = texts(&(plot.build)(&analysis));
             for (i, (a, one)) in texts.iter().enumerate() {
                 for (b, other) in &texts[..i] {
@@ -106,7 +107,11 @@ fn without_data_a_plot_says_what_brings_it() {
     let analysis = fixture::empty();
     for plot in PLOTS {
         let sheet = (plot.build)(&analysis);
-        let command = if plot.optional { "tokometer sweep" } else { "tokometer run" };
+        let command = match plot.name {
+            "quality_vs_size" => "tokometer eval",
+            _ if plot.optional => "tokometer sweep",
+            _ => "tokometer run",
+        };
         assert!(sheet.missing.as_ref().is_some_and(|missing| missing.contains(command)), "{}", plot.name);
         assert!(says(&sheet, "Nothing to show yet") && says(&sheet, command), "{}", plot.name);
     }
@@ -142,7 +147,8 @@ fn a_failed_case_is_a_category_with_the_word() {
 #[test]
 fn hosts_are_named_and_never_merged() {
     let analysis = fixture::full();
-    for plot in PLOTS.iter().filter(|plot| !plot.optional) {
+    // Quality does not depend on the host.
+    for plot in PLOTS.iter().filter(|plot| !plot.optional && plot.name != "quality_vs_size") {
         let sheet = (plot.build)(&analysis);
         assert!(says(&sheet, "host-a") && says(&sheet, "host-b"), "{}", plot.name);
     }
@@ -158,6 +164,21 @@ fn bits_and_native_names_stand_under_labels() {
         let sheet = sheet(name, &analysis);
         assert!(says(&sheet, "Q4_K_M") && says(&sheet, "4.91 bpw"), "{name}");
     }
+}
+
+#[test]
+fn the_trade_is_told_with_engine_native_name_bits_and_front() {
+    let analysis = fixture::full();
+    for name in ["accuracy_vs_speed", "quality_vs_size", "memory"] {
+        let sheet = sheet(name, &analysis);
+        assert!(says(&sheet, "llamacpp Q4_K_M 4.91 bpw") && says(&sheet, "Pareto front"), "{name}");
+    }
+    assert!(says(&sheet("quality_vs_size", &analysis), "Divergence"));
+    assert!(says(&sheet("accuracy_vs_speed", &analysis), "gsm8k (accuracy)"));
+    // Without evaluations only memory has something to show.
+    let measured = fixture::one_group();
+    assert!(sheet("memory", &measured).missing.is_none());
+    assert!(sheet("accuracy_vs_speed", &measured).missing.unwrap().contains("tokometer eval"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod jsonl;
 mod lines;
 mod llama_bench;
 pub mod provenance;
+pub mod quality;
 mod seed_mlc;
 pub mod series;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use event::{Event, Resources};
 pub use file_name::{FileName, canonical_engine};
 pub use head::head;
 pub use provenance::Provenance;
+pub use quality::Quality;
 pub use series::{Context, Log, Phase, SampleUnit, Series, Status, Step, ThroughputSource, to_millionths};
 pub use writer::LogWriter;
 pub(crate) use writer::write_error;

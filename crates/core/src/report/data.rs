@@ -1,7 +1,7 @@
 //! All that the presentation shows, as one JSON value: a pure function of the analysis and its context.
 
 use super::context::ReportContext;
-use super::{figures, glance, method, rows, section, setting};
+use super::{figures, glance, method, quality, rows, section, setting};
 use crate::analyze::{Analysis, Grade, validity_lines};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -38,6 +38,7 @@ pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: 
         "builds": setting::builds(analysis, context),
         "results": rows::results(analysis),
         "roofline_notes": roofline_notes(analysis),
+        "quality": quality::quality(&analysis.scores),
         "figures": figures::figures(analysis, context, images),
         "findings": analysis.findings.iter().map(|f| json!({"text": f.text, "established": f.established})).collect::<Vec<_>>(),
         "failures": setting::failures(analysis),

@@ -3,7 +3,7 @@
 use super::context::ReportContext;
 use super::number::{count, in_words, interval, number};
 use super::section::{case, full_case, sections};
-use crate::analyze::{Analysis, Estimate, Group, quantile};
+use crate::analyze::{Analysis, Estimate, Group, Score, peak_memory, quantile};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -61,6 +61,24 @@ const FIGURES: &[Figure] = &[
         caption: devices,
         missing: "no decode speed was measured",
     },
+    Figure {
+        name: "accuracy_vs_speed",
+        title: "Accuracy against speed",
+        caption: most_accurate,
+        missing: "no case has both a speed and a score on a task (`tokometer eval --env NAME` brings scores)",
+    },
+    Figure {
+        name: "quality_vs_size",
+        title: "Quality against size",
+        caption: farthest,
+        missing: "no quantization was evaluated (`tokometer eval --env distance` does it)",
+    },
+    Figure {
+        name: "memory",
+        title: "Speed against memory",
+        caption: least_memory,
+        missing: "no log tells how much memory a case needed",
+    },
 ];
 
 /// Plots that are there only where something was varied, with the titles of their slides.
@@ -104,6 +122,42 @@ fn spelled(name: &str) -> String {
     let words = name.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn most_accurate(analysis: &Analysis) -> Option<String> {
+    let measured = |score: &&Score| score.groups.iter().any(|i| analysis.groups[*i].decode.is_some());
+    let tasks = analysis.scores.iter().filter(|score| !score.is_distance()).filter(measured);
+    let best = tasks.max_by(|a, b| a.value.total_cmp(&b.value))?;
+    let sure = best.interval.map(|ci| format!(" (95% interval {})", interval(best.value, ci))).unwrap_or_default();
+    Some(format!(
+        "Highest {} on {}: {} {}, {}{sure}.",
+        best.metric,
+        best.environment,
+        best.engine,
+        best.quantize_label(),
+        number(best.value),
+    ))
+}
+
+fn farthest(analysis: &Analysis) -> Option<String> {
+    let sized = || analysis.scores.iter().filter(|score| score.weights_bytes.is_some());
+    let distances = sized().filter(|score| score.is_distance());
+    match distances.max_by(|a, b| a.value.total_cmp(&b.value)) {
+        Some(score) => Some(format!(
+            "Farthest from the unquantized model: {} {}, divergence {} nats per token.",
+            score.engine,
+            score.quantize_label(),
+            number(score.value),
+        )),
+        None => sized().next().map(|_| "Scores on tasks, by the size of the weights.".to_owned()),
+    }
+}
+
+fn least_memory(analysis: &Analysis) -> Option<String> {
+    let known = analysis.groups.iter().filter(|group| group.decode.is_some());
+    let peaks = known.filter_map(|group| Some((group, peak_memory(group)?)));
+    let (group, peak) = peaks.min_by_key(|(_, peak)| *peak)?;
+    Some(format!("Least peak memory: {}, {} GB.", on_host(group), number(peak as f64 / 1e9)))
 }
 
 fn on_host(group: &Group) -> String {

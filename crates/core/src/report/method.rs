@@ -71,8 +71,12 @@ fn warmup(groups: &[Group]) -> String {
 pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
     let groups = &analysis.groups;
     let any = |test: fn(&Group) -> bool| groups.iter().any(test);
+    let quality = match analysis.scores.is_empty() {
+        true => "Speed only: what a quantization costs in the quality of the answers is not measured here.",
+        false => "Quality is that of these tasks and texts: another task may suffer more from a quantization, or less.",
+    };
     let mut limits = vec![
-        "Speed only: what a quantization costs in the quality of the answers is not measured here.".to_owned(),
+        quality.to_owned(),
         "One sequence at a time: nothing here says how an engine serves many users at once.".to_owned(),
         "The intervals cover what varied between these launches on these machines. Another machine, version, driver or setting is another measurement.".to_owned(),
     ];

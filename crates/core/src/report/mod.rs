@@ -11,6 +11,7 @@ mod gather;
 mod glance;
 mod method;
 mod number;
+mod quality;
 mod rows;
 mod section;
 mod setting;

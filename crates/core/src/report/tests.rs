@@ -66,7 +66,7 @@ fn context() -> ReportContext {
 #[test]
 fn nothing_measured_is_a_whole_presentation_without_figures() {
     let value = data(&analyze(&[]), &ReportContext::default());
-    for list in ["answers", "checks", "machines", "builds", "results", "findings", "failures", "warnings"] {
+    for list in ["answers", "checks", "machines", "builds", "results", "quality", "findings", "failures", "warnings"] {
         assert_eq!(value[list].as_array().map(Vec::len), Some(0), "{list}");
     }
     assert_eq!((value["title"].as_str(), value["measured_on"].as_str()), (Some("Inference speed"), None));
@@ -162,7 +162,7 @@ fn the_template_asks_only_for_keys_that_the_data_have() {
     assert!(top.len() > 30 && columns.len() > 15, "the search found too little");
     assert!(top.iter().all(|key| value.get(key).is_some()), "{top:?}");
     assert!(columns.iter().all(|key| row.get(key).is_some()), "{columns:?}");
-    assert_eq!(template_version(TEMPLATE), Some(1));
+    assert_eq!(template_version(TEMPLATE), Some(2));
 }
 
 /// A folder of its own, removed at the end.

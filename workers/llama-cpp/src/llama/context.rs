@@ -148,8 +148,8 @@ impl Context {
         check(status)
     }
 
-    /// The same, with the logits of every token kept; positions start at `from`.
-    pub fn decode_all_logits(&mut self, tokens: &[i32], from: usize) -> Result<()> {
+    /// The same, with the logits kept of every token at a position of `wanted` or later; positions start at `from`.
+    pub fn decode_with_logits(&mut self, tokens: &[i32], from: usize, wanted: usize) -> Result<()> {
         let n = tokens.len();
         // SAFETY: llama_batch_init allocates room for `n` tokens of one sequence; every field used is written.
         let status = unsafe {
@@ -160,7 +160,7 @@ impl Context {
                 *batch.pos.add(i) = (from + i) as i32;
                 *batch.n_seq_id.add(i) = 1;
                 **batch.seq_id.add(i) = 0;
-                *batch.logits.add(i) = 1;
+                *batch.logits.add(i) = i8::from(from + i >= wanted);
             }
             let status = sys::llama_decode(self.raw.as_ptr(), batch);
             sys::llama_batch_free(batch);

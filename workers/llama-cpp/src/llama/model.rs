@@ -78,6 +78,12 @@ impl Model {
         u32::try_from(unsafe { sys::llama_vocab_bos(self.vocab()) }).ok()
     }
 
+    /// Tokens of context that the model was trained for, where the file tells.
+    pub fn ctx_train(&self) -> Option<u32> {
+        // SAFETY: the model lives.
+        u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw()) }).ok().filter(|n| *n > 0)
+    }
+
     /// Bytes of all tensors as stored.
     pub fn weights_bytes(&self) -> u64 {
         // SAFETY: the model lives.
@@ -203,12 +209,6 @@ impl Model {
         // SAFETY: the model lives; null asks for the default template; the text is copied.
         let template = unsafe { text(sys::llama_model_chat_template(self.raw(), std::ptr::null())) };
         (!template.is_empty()).then_some(template)
-    }
-
-    /// Tokens of context that the model was trained for.
-    pub fn ctx_train(&self) -> Option<u32> {
-        // SAFETY: the model lives.
-        u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.raw()) }).ok().filter(|n| *n > 0)
     }
 
     /// The text of each token, special ones by their names; a character that spans tokens is given to the one that ends it.

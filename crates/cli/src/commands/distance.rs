@@ -1,0 +1,227 @@
+//! `tokometer eval --env distance`: how far each quantization is from the unquantized model, on a text.
+
+use super::{OK, SOME_FAILED, Session, prepare, print_json, write_whole};
+use crate::args::{DistanceFlags, Selection};
+use crate::settings::{self, Found};
+use crate::terminal::{Align, Style, Table};
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokometer_core::engine::Timeouts;
+use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::plan::ModelRef;
+use tokometer_core::prepare::Target;
+use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, positions_csv};
+
+/// The names of this evaluation.
+pub const NAMES: &[&str] = &[ENVIRONMENT, "perplexity"];
+
+/// What it needs of the command line.
+pub struct Distance<'a> {
+    /// Which models and engines.
+    pub selection: &'a Selection,
+    /// Its own flags.
+    pub flags: &'a DistanceFlags,
+    /// Device by the engine's name.
+    pub device: Option<&'a str>,
+    /// Seconds without an answer after which a worker counts as hung.
+    pub timeout: u64,
+}
+
+/// Measures the distance of every engine and quantization and writes the results.
+pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
+    let flags = options.flags;
+    if flags.chunks == Some(0) {
+        bail!("--chunks must be at least 1");
+    }
+    let text = match &flags.text {
+        Some(path) => Text::read(path)?,
+        None => Text::held_out(),
+    };
+    let found = settings::engines(&options.selection.engine, &session.config, |text| session.terminal.say(text))?;
+    let model = settings::model(options.selection, &session.config)?;
+    let plan = plan(&found, flags)?;
+    let _lock = super::run::exclusive(session)?;
+    let mut job = Job { session, options, model, text, records: Vec::new(), failed: Vec::new() };
+    for (base, engines) in plan {
+        job.against(base, &engines);
+    }
+    for reason in &job.failed {
+        session.terminal.error(reason);
+    }
+    if job.records.is_empty() {
+        bail!("nothing could be compared");
+    }
+    match options.selection.json {
+        true => print_json(session.terminal, &job.records)?,
+        false => show(session, &job.records),
+    }
+    Ok(if job.failed.is_empty() { OK } else { SOME_FAILED })
+}
+
+/// An original: engine and quantization.
+type Original<'a> = (&'a Found, &'a str);
+
+/// Which engines are held against which original: each against its own, or all against one that names its engine.
+fn plan<'a>(found: &'a [Found], flags: &'a DistanceFlags) -> Result<Vec<(Original<'a>, Vec<&'a Found>)>> {
+    let asked = flags.base.as_str();
+    let Some((engine, quantize)) = asked.split_once(':') else {
+        return Ok(found.iter().map(|engine| ((engine, asked), vec![engine])).collect());
+    };
+    let base = found.iter().find(|found| found.engine.name == engine).ok_or_else(|| {
+        let known: Vec<&str> = found.iter().map(|found| found.engine.name).collect();
+        anyhow!("--base names the engine {engine:?}, which is not among the chosen ones: {}", known.join(", "))
+    })?;
+    Ok(vec![((base, quantize), found.iter().collect())])
+}
+
+/// One run of the evaluation.
+struct Job<'a> {
+    session: &'a Session<'a>,
+    options: &'a Distance<'a>,
+    model: ModelRef,
+    text: Text,
+    records: Vec<Record>,
+    failed: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Holds all quantizations of these engines against one original. Each result is written at once.
+    fn against(&mut self, (original, label): Original<'_>, engines: &[&Found]) {
+        let progress = self.session.terminal.progress();
+        let measured = self.subject(original, label).and_then(|subject| {
+            let base = Base::measure(&subject, &self.text, &self.settings(), progress)?;
+            Ok((subject, base))
+        });
+        let (original, base) = match measured {
+            Ok(measured) => measured,
+            Err(error) => {
+                return self.failed.push(format!("{} {label}, the original: {error:#}", original.engine.name));
+            }
+        };
+        for found in engines {
+            for quantize in settings::quantizations(self.options.selection, &self.session.config) {
+                if let Err(error) = self.one((&original, &base), found, &quantize) {
+                    self.failed.push(format!("{} {quantize}: {error:#}", found.engine.name));
+                }
+            }
+        }
+    }
+
+    fn one(&mut self, base: (&Subject, &Base), found: &Found, quantize: &str) -> Result<()> {
+        let subject = self.subject(found, quantize)?;
+        let measured = base.1.distance(&subject, self.session.terminal.progress())?;
+        let record = Record::new(base, &subject, &measured, &self.text, &Machine::this().hostname);
+        let file = self.session.folders.verifiers_results().join(format!("{}.json", record.stem()));
+        let positions = positions_csv(&measured.chunks, record.scored_from);
+        write_whole(&file.with_extension("csv"), positions.as_bytes())?;
+        write_whole(&file, &record.json().context("the result does not serialize")?)?;
+        self.session.terminal.say(&format!("result: {} (and .csv)", file.display()));
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Prepares a model in a quantization of an engine.
+    fn subject(&self, found: &Found, quantize: &str) -> Result<Subject> {
+        let (session, selection) = (self.session, self.options.selection);
+        if let Some(missing) = found.missing() {
+            bail!(missing);
+        }
+        let native = found.engine.native(quantize).map_err(anyhow::Error::msg)?;
+        let own =
+            session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
+        let target =
+            Target { device: self.options.device, ctx_tokens: self.options.flags.ctx, ubatch: None, options: &own };
+        let prepared = prepare::one(session, selection, found, &self.model, (quantize, native), target)?;
+        Ok(Subject {
+            engine: found.engine,
+            quantize: quantize.to_owned(),
+            discovery: found.worker.clone()?,
+            model_path: prepared.path,
+            manifest: prepared.manifest,
+            threads: threads_for(selection.threads.or(session.config.defaults.threads), &Machine::this()),
+            device: self.options.device.map(str::to_owned),
+            options: own,
+        })
+    }
+
+    fn settings(&self) -> Settings {
+        let request = Duration::from_secs(self.options.timeout.max(1));
+        Settings {
+            ctx: self.options.flags.ctx,
+            chunks: self.options.flags.chunks,
+            scratch: self.session.folders.verifiers_results().join(".distance"),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            timeouts: Timeouts { request, ..Timeouts::default() },
+        }
+    }
+}
+
+fn show(session: &Session<'_>, records: &[Record]) {
+    let terminal = session.terminal;
+    let mut sections: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        let heading = format!(
+            "{} against {} {}, on {}: {} positions in {} chunks of {} tokens",
+            record.model,
+            record.base.engine,
+            record.base.native_quantize,
+            record.text.name,
+            record.num_examples,
+            record.chunks,
+            record.ctx
+        );
+        sections.entry(heading).or_default().push(record);
+    }
+    for (heading, records) in sections {
+        terminal.paragraph(Style::Bold, &heading);
+        let mut table = Table::new(&[
+            ("engine", Align::Left),
+            ("quantize", Align::Left),
+            ("bits/w", Align::Right),
+            ("KL divergence", Align::Right),
+            ("same top", Align::Right),
+            ("ln PPL ratio", Align::Right),
+            ("PPL", Align::Right),
+            ("RMS Δp", Align::Right),
+            ("KLD 99%", Align::Right),
+            ("KLD max", Align::Right),
+        ]);
+        for record in records {
+            table.row(cells(record));
+        }
+        table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+        terminal.line("");
+    }
+    let meaning = "± is the standard error of the mean over positions, as llama-perplexity prints it; divergences are in nats per token";
+    terminal.paragraph(Style::Dim, meaning);
+}
+
+fn cells(record: &Record) -> Vec<String> {
+    let with_error = |name: &str, factor: f64, digits: usize, unit: &str| {
+        let text = |Value { avg, std }: Value| {
+            let error = std.map(|std| format!(" ±{:.digits$}", std * factor)).unwrap_or_default();
+            format!("{:.digits$}{error}{unit}", avg * factor)
+        };
+        record.value(name).map(text).unwrap_or_default()
+    };
+    let quantize = match record.quantization == record.native_quantize {
+        true => record.quantization.clone(),
+        false => {
+            let native = record.native_quantize.split(',').next().unwrap_or_default();
+            format!("{} ({native})", record.quantization)
+        }
+    };
+    vec![
+        record.engine.clone(),
+        quantize,
+        record.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
+        with_error("kld_mean", 1.0, 5, ""),
+        with_error("same_top", 100.0, 2, "%"),
+        with_error("ln_ppl_ratio", 1.0, 5, ""),
+        with_error("ppl", 1.0, 3, ""),
+        with_error("delta_p_rms", 100.0, 2, "%"),
+        with_error("kld_p99", 1.0, 4, ""),
+        with_error("kld_max", 1.0, 4, ""),
+    ]
+}

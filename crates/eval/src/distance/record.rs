@@ -1,0 +1,236 @@
+//! The files of a result, as bytes: JSON in the form of the evaluations, and every position as CSV.
+//!
+//! The JSON begins with the fields that every evaluation has (`quantization`, `size`, `environment`, `num_examples`: positions,
+//! `max_tokens`: 0, `metrics`, `elapsed_seconds`, `returncode`, `timestamp`, `backend`). `metrics` holds [`super::FIGURES`] by
+//! name as `{"avg": ..., "std": ...}`, where `std` is the standard error of `avg`, not the spread of single positions, and null
+//! where there is none. `chunk_sums` are the sums of each chunk, from which all means and errors follow; the percentiles
+//! follow from the CSV. Missing is left out.
+
+use super::figures::{Value, figures};
+use super::measure::{Base, Measured, Subject};
+use super::sums::{Position, Sums};
+use super::text::Text;
+use serde::{Serialize, Serializer};
+use std::fmt::Write;
+use tokometer_core::{clock, fingerprint};
+
+/// The name of this evaluation.
+pub const ENVIRONMENT: &str = "distance";
+
+/// A result.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// The label that was asked for.
+    pub quantization: String,
+    /// Size label of the model.
+    pub size: String,
+    /// [`ENVIRONMENT`].
+    pub environment: &'static str,
+    /// Scored positions.
+    pub num_examples: usize,
+    /// Nothing is generated.
+    pub max_tokens: u32,
+    /// The figures.
+    #[serde(serialize_with = "as_map")]
+    pub metrics: Vec<(&'static str, Value)>,
+    /// Starting the worker, loading, scoring and comparing, without the base.
+    pub elapsed_seconds: f64,
+    /// 0: only results are written.
+    pub returncode: i32,
+    /// When it was done, UTC.
+    pub timestamp: String,
+    /// The engine.
+    pub backend: String,
+    /// The same, as columns elsewhere call it.
+    pub engine: String,
+    /// Its version as it names itself.
+    pub engine_version: String,
+    /// The machine.
+    pub hostname: String,
+    /// The model's name.
+    pub model: String,
+    /// The model as the user named it.
+    pub source: String,
+    /// What the engine computed with.
+    pub native_quantize: String,
+    /// 8 x bytes of the weights as stored / parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_weight: Option<f64>,
+    /// Bytes of the weights as stored.
+    pub weights_bytes: u64,
+    /// Number of parameters.
+    pub n_params: u64,
+    /// What it was held against.
+    pub base: BaseRecord,
+    /// What was predicted.
+    pub text: TextRecord,
+    /// Tokens of a chunk.
+    pub ctx: usize,
+    /// The first token of each chunk whose prediction is scored.
+    pub scored_from: usize,
+    /// Number of chunks.
+    pub chunks: usize,
+    /// Sums over the positions of each chunk.
+    pub chunk_sums: Vec<Sums>,
+    /// Eight hex digits that name this result.
+    pub uuid: String,
+    /// The program's version.
+    pub tokometer: &'static str,
+}
+
+/// The base of a result.
+#[derive(Debug, Clone, Serialize)]
+pub struct BaseRecord {
+    /// The engine.
+    pub engine: String,
+    /// The label that was asked for.
+    pub quantize: String,
+    /// What the engine computed with.
+    pub native_quantize: String,
+    /// 8 x bytes of the weights as stored / parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_weight: Option<f64>,
+}
+
+/// The text of a result.
+#[derive(Debug, Clone, Serialize)]
+pub struct TextRecord {
+    /// Its name.
+    pub name: String,
+    /// sha256 in hex of what was made tokens.
+    pub sha256: String,
+    /// Its tokens.
+    pub tokens: usize,
+}
+
+fn as_map<S: Serializer>(metrics: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(metrics.iter().map(|(name, value)| (name, value)))
+}
+
+fn bits(bytes: u64, parameters: u64) -> Option<f64> {
+    (parameters > 0).then(|| 8.0 * bytes as f64 / parameters as f64)
+}
+
+impl Record {
+    /// Of a quantization that was held against a base.
+    pub fn new(base: (&Subject, &Base), subject: &Subject, measured: &Measured, text: &Text, hostname: &str) -> Record {
+        let (original, base) = base;
+        let (manifest, loaded) = (&subject.manifest, &measured.loaded);
+        Record {
+            quantization: subject.quantize.clone(),
+            size: manifest.size.clone(),
+            environment: ENVIRONMENT,
+            num_examples: measured.chunks.iter().map(Vec::len).sum(),
+            max_tokens: 0,
+            metrics: figures(measured.chunks.iter().flatten()),
+            elapsed_seconds: measured.elapsed.as_secs_f64(),
+            returncode: 0,
+            timestamp: clock::now_utc(),
+            backend: subject.engine.name.to_owned(),
+            engine: subject.engine.name.to_owned(),
+            engine_version: measured.engine_version.clone(),
+            hostname: hostname.to_owned(),
+            model: manifest.name.clone(),
+            source: manifest.source.model.clone(),
+            native_quantize: loaded.native_quantize.clone(),
+            bits_per_weight: bits(loaded.weights_bytes, loaded.n_params),
+            weights_bytes: loaded.weights_bytes,
+            n_params: loaded.n_params,
+            base: BaseRecord {
+                engine: original.engine.name.to_owned(),
+                quantize: original.quantize.clone(),
+                native_quantize: base.loaded.native_quantize.clone(),
+                bits_per_weight: bits(base.loaded.weights_bytes, base.loaded.n_params),
+            },
+            text: TextRecord { name: text.name.clone(), sha256: text.sha256.clone(), tokens: base.chunks.tokens },
+            ctx: base.chunks.ctx,
+            scored_from: base.chunks.first,
+            chunks: base.chunks.chunks.len(),
+            chunk_sums: measured.chunks.iter().map(Sums::of).collect(),
+            uuid: fingerprint::fresh_name(),
+            tokometer: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// A figure by its name.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.metrics.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// `{engine}_{hostname}_{size}_{quantize}_distance_uuid{8 hex}`: the name of its files without the ending.
+    pub fn stem(&self) -> String {
+        let parts = [&self.engine, &self.hostname, &self.size, &self.quantization].map(|part| clean(part));
+        format!("{}_{ENVIRONMENT}_uuid{}", parts.join("_"), self.uuid)
+    }
+
+    /// The JSON file.
+    ///
+    /// # Errors
+    /// A figure cannot be written, which would be a fault of this program.
+    pub fn json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+/// What a file name may hold: letters, digits, `.`, `_` and `-`.
+fn clean(text: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    text.chars().map(|c| if keep(c) { c } else { '-' }).collect()
+}
+
+/// Every position as CSV: number of the chunk, tokens before the one that is predicted, that token, and what it says (nats,
+/// Δp as a difference of probabilities, `same_top` 1 or 0).
+pub fn positions_csv(chunks: &[Vec<Position>], scored_from: usize) -> String {
+    let mut text = String::from("chunk,position,token,nll,nll_base,kld,delta_p,same_top\n");
+    for (number, chunk) in chunks.iter().enumerate() {
+        for (i, p) in chunk.iter().enumerate() {
+            let place = scored_from + 1 + i;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{number},{place},{},{},{},{},{},{}",
+                p.token,
+                p.nll,
+                p.nll_base,
+                p.kld,
+                p.delta_p,
+                u8::from(p.same_top)
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_position_is_a_row_that_reads_back() {
+        let p = Position { token: 7, nll: 0.1, nll_base: 0.25, kld: 1e-9, delta_p: -0.5, same_top: true };
+        let text = positions_csv(&[vec![p], vec![p, p]], 4);
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows[1], "0,5,7,0.1,0.25,0.000000001,-0.5,1");
+        assert_eq!((rows.len(), &rows[3][..4]), (4, "1,6,"));
+    }
+
+    #[test]
+    fn metrics_are_a_map_in_their_order_and_missing_errors_are_null() {
+        #[derive(Serialize)]
+        struct Only {
+            #[serde(serialize_with = "as_map")]
+            metrics: Vec<(&'static str, Value)>,
+        }
+        let metrics = vec![("b", Value { avg: 1.5, std: Some(0.5) }), ("a", Value { avg: 2.0, std: None })];
+        let text = serde_json::to_string(&Only { metrics }).unwrap();
+        assert_eq!(text, r#"{"metrics":{"b":{"avg":1.5,"std":0.5},"a":{"avg":2.0,"std":null}}}"#);
+    }
+
+    #[test]
+    fn names_of_files_hold_nothing_odd() {
+        assert_eq!(clean("Q4_K_M"), "Q4_K_M");
+        assert_eq!(clean("a/b c"), "a-b-c");
+    }
+}
