@@ -31,6 +31,16 @@ pub fn wanted(asked: &Asked, model: &Model) -> Result<Vec<Wanted>, ApiError> {
         return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1"));
     }
     let shared = Shared { echo: false, ..Shared::of(asked, max_tokens, top_logprobs)? };
+    // The template has put all special tokens where they belong.
+    let text = prompt(asked, model)?;
+    Ok(vec![asked.wanted(&shared, Prompt::Text { text, add_special: false }, "messages")])
+}
+
+/// The messages as the model's chat template makes them a prompt.
+///
+/// # Errors
+/// The messages are wrong, or the model has no chat template.
+pub fn prompt(asked: &Asked, model: &Model) -> Result<String, ApiError> {
     let messages = asked.messages.as_deref().unwrap_or_default();
     if messages.is_empty() {
         return Err(ApiError::invalid("messages", "messages must be an array with at least one message"));
@@ -42,9 +52,7 @@ pub fn wanted(asked: &Asked, model: &Model) -> Result<Vec<Wanted>, ApiError> {
     };
     let names = Names { template, bos: &model.bos_text, eos: &model.eos_text };
     let more = asked.chat_template_kwargs.clone().unwrap_or_default();
-    let text = template::render(names, &messages, &more)?;
-    // The template has put all special tokens where they belong.
-    Ok(vec![asked.wanted(&shared, Prompt::Text { text, add_special: false }, "messages")])
+    template::render(names, &messages, &more)
 }
 
 /// A message whose content is text: parts are joined, as templates for text expect it.

@@ -20,6 +20,7 @@ mod server;
 mod stops;
 mod stream;
 mod template;
+mod text;
 
 pub use engine::{Launch, Model};
 pub use error::ApiError;

@@ -5,7 +5,7 @@
 
 use crate::engine::{Halt, Model, pieces};
 use crate::error::ApiError;
-use crate::queue::{Chunk, Event, Job, Prompt, TokenInfo, Wanted};
+use crate::queue::{Chunk, Event, Job, Only, Prompt, TokenInfo, Wanted};
 use crate::stops::Stops;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -55,6 +55,10 @@ pub fn perform(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Re
 
 fn attempt(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result<(), Trouble> {
     let wanted = &job.wanted;
+    if wanted.only != Only::Completion {
+        job.tell(in_other_form(worker, model, wanted)?);
+        return Ok(());
+    }
     let prompt = tokens(worker, model, wanted)?;
     let max_tokens = allowance(model, wanted, prompt.len() as u64)?;
     if wanted.echo && wanted.top_logprobs.is_some() {
@@ -86,6 +90,21 @@ fn attempt(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result
     generate(worker, job, halt, prompt, max_tokens)
 }
 
+/// The prompt's tokens, or its text.
+fn in_other_form(worker: &mut Worker, model: &Model, wanted: &Wanted) -> Result<Event, Trouble> {
+    if matches!(&wanted.prompt, Prompt::Text { text, .. } if text.is_empty()) {
+        return Ok(Event::Tokens(Vec::new()));
+    }
+    if matches!(&wanted.prompt, Prompt::Tokens(tokens) if tokens.is_empty()) {
+        return Ok(Event::Text(String::new()));
+    }
+    let tokens = tokens(worker, model, wanted)?;
+    Ok(match wanted.only {
+        Only::Text => Event::Text(pieces(worker, tokens)?.concat()),
+        _ => Event::Tokens(tokens),
+    })
+}
+
 /// The prompt as tokens that the model has.
 fn tokens(worker: &mut Worker, model: &Model, wanted: &Wanted) -> Result<Vec<u32>, Trouble> {
     let tokens = match &wanted.prompt {
@@ -95,7 +114,10 @@ fn tokens(worker: &mut Worker, model: &Model, wanted: &Wanted) -> Result<Vec<u32
             if certain > u64::from(model.ctx_tokens) {
                 return Err(too_long(model, wanted.param, &format!("more than {certain}"), 0).into());
             }
-            let request = Request::Tokenize { text: text.clone(), add_special: *add_special, parse_special: true };
+            // A text that begins with the name of BOS has it already.
+            let begun = !model.bos_text.is_empty() && text.starts_with(&model.bos_text);
+            let add_special = *add_special && !begun;
+            let request = Request::Tokenize { text: text.clone(), add_special, parse_special: true };
             match worker.call(request, |_| ())? {
                 Answer::Tokens { tokens } => tokens,
                 other => {

@@ -23,9 +23,23 @@ pub enum Prompt {
     Tokens(Vec<u32>),
 }
 
+/// What is wanted of a prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Only {
+    /// That it is continued.
+    #[default]
+    Completion,
+    /// Its tokens.
+    Tokens,
+    /// Its text.
+    Text,
+}
+
 /// One prompt and how it is to be continued.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
+    /// Whether it is continued at all.
+    pub only: Only,
     /// The prompt.
     pub prompt: Prompt,
     /// The request's name for it, for errors.
@@ -46,6 +60,25 @@ pub struct Wanted {
     pub stops: Vec<String>,
     /// Whether the prompt is told, too.
     pub echo: bool,
+}
+
+impl Wanted {
+    /// Nothing but the prompt in another form.
+    pub fn only(only: Only, prompt: Prompt, param: &'static str) -> Wanted {
+        Wanted {
+            only,
+            prompt,
+            param,
+            max_tokens: Some(0),
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            ignore_eos: false,
+            top_logprobs: None,
+            stops: Vec::new(),
+            echo: false,
+        }
+    }
 }
 
 /// A token with its log-probabilities, nats.
@@ -85,6 +118,10 @@ pub enum Event {
         /// Why it ended.
         finish: Finish,
     },
+    /// The prompt's tokens, where these alone were asked for.
+    Tokens(Vec<u32>),
+    /// The prompt's text, where that alone was asked for.
+    Text(String),
     /// An end of another kind.
     Failed(ApiError),
 }
@@ -186,6 +223,7 @@ pub(crate) mod tests {
     /// A greedy request for this text.
     pub fn wanted(text: &str) -> Wanted {
         Wanted {
+            only: Only::Completion,
             prompt: Prompt::Text { text: text.into(), add_special: true },
             param: "prompt",
             max_tokens: Some(4),

@@ -1,7 +1,7 @@
 //! What clients send, and what of it is taken, refused or filled in. Fields that nobody here knows are ignored.
 
 use crate::error::ApiError;
-use crate::queue::{Prompt, Wanted};
+use crate::queue::{Only, Prompt, Wanted};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::hash_map::RandomState;
@@ -143,6 +143,7 @@ impl Asked {
     /// One prompt with the settings that all of the request's prompts share.
     pub fn wanted(&self, shared: &Shared, prompt: Prompt, param: &'static str) -> Wanted {
         Wanted {
+            only: Only::Completion,
             prompt,
             param,
             max_tokens: shared.max_tokens,

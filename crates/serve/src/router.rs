@@ -6,7 +6,7 @@ use crate::queue::{Queue, Wanted};
 use crate::reply::{Head, Shape};
 use crate::request::Asked;
 use crate::server::Settings;
-use crate::{chat, completions, stream};
+use crate::{chat, completions, stream, text};
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -62,6 +62,10 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/health", get(health))
+        .route("/apply-template", post(apply_template))
+        .route("/tokenizer_info", get(tokenizer_info))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(site)
@@ -73,6 +77,31 @@ async fn chat_completions(State(site): State<Arc<Site>>, request: Request) -> Re
 
 async fn text_completions(State(site): State<Arc<Site>>, request: Request) -> Response {
     answered(&site, request, Shape::Text).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn apply_template(State(site): State<Arc<Site>>, request: Request) -> Result<Response, ApiError> {
+    site.authorize(request.headers())?;
+    let model = site.model()?;
+    Ok(json_response(&text::apply_template(&body(&site, request).await?, model)?))
+}
+
+async fn tokenizer_info(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    site.authorize(&headers)?;
+    Ok(json_response(&text::tokenizer_info(site.model()?)))
+}
+
+async fn tokenize(State(site): State<Arc<Site>>, request: Request) -> Result<Response, ApiError> {
+    site.authorize(request.headers())?;
+    let model = site.model()?;
+    let body = body(&site, request).await?;
+    Ok(json_response(&text::tokenize(&body, model, &site.queue).await?))
+}
+
+async fn detokenize(State(site): State<Arc<Site>>, request: Request) -> Result<Response, ApiError> {
+    site.authorize(request.headers())?;
+    site.model()?;
+    let body = body(&site, request).await?;
+    Ok(json_response(&text::detokenize(&body, &site.queue).await?))
 }
 
 async fn answered(site: &Site, request: Request, shape: Shape) -> Result<Response, ApiError> {

@@ -33,7 +33,7 @@ pub async fn whole(head: Head, tickets: Vec<Ticket>) -> Result<Response, ApiErro
                     break finish;
                 }
                 Some(Event::Failed(error)) => return Err(error),
-                None => return Err(lost()),
+                Some(Event::Tokens(_) | Event::Text(_)) | None => return Err(lost()),
             }
         };
         choices.push(head.choice(index, &all, finish));
@@ -96,6 +96,8 @@ impl Events {
                 self.tickets.pop_front();
                 (self.index, self.offset) = (self.index + 1, None);
             }
+            // Nobody streams these.
+            Event::Tokens(_) | Event::Text(_) => (),
             Event::Failed(error) => {
                 write(out, &error.object());
                 self.over = true;
