@@ -41,7 +41,7 @@ impl Environment {
         }
         let known = BUILT_IN.iter().map(|(name, _)| *name);
         Err(Error::Unknown(format!(
-            "there is no environment {word:?}{}; others are a .jsonl file, vf:NAME (vf-eval) and lm:TASK (lm_eval)",
+            "there is no environment {word:?}{}; others are distance (without a task), a .jsonl file, vf:NAME (vf-eval) and lm:TASK (lm_eval)",
             nearest::hint(word, known)
         )))
     }

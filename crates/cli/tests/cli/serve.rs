@@ -100,7 +100,7 @@ fn a_given_text_is_scored() {
     let echo = server.complete(json!({"echo": true, "logprobs": 1, "max_tokens": 0})).json();
     let logprobs = &echo["choices"][0]["logprobs"];
     assert_eq!(echo["choices"][0]["text"], "abc");
-    assert_eq!(logprobs["token_logprobs"], json!([null, -1.0, -1.0]));
+    assert_eq!(logprobs["token_logprobs"], json!([null, -2.0, -2.0]));
     assert_eq!(logprobs["tokens"], json!(["a", "b", "c"]));
     assert_eq!(echo["usage"]["completion_tokens"], 0);
     let next = server.complete(json!({"echo": true, "logprobs": 1, "max_tokens": 1})).json();

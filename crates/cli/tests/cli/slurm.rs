@@ -1,6 +1,6 @@
 //! A real Slurm with three nodes: what is submitted runs, and what becomes of it is told.
 
-use crate::dir::{Dir, program};
+use crate::dir::{Dir, Ran, program};
 use crate::slurm_cluster::{Cluster, NODES};
 use std::collections::BTreeSet;
 use std::fs;
@@ -186,4 +186,62 @@ fn what_the_cluster_cannot_give_is_told_before_anything_waits() {
     assert!(follower.counts().finished == 6 && !follower.tasks().any(on_first), "{follower:?}");
     let options = SlurmOptions { constraint: Some("fast".into()), ..SlurmOptions::default() };
     assert_eq!(slurm(&shell, &options, &dir, "true").every_node().unwrap().0, ["n1"]);
+}
+
+/// Two depths and two quantizations: two blocks, each a task on a node of its own.
+const SWEEP: [&str; 17] = [
+    "sweep",
+    "--engine",
+    "mock",
+    "--model",
+    "synthetic:tiny",
+    "--quantize",
+    "default,nf4",
+    "--depth",
+    "0,16",
+    "--prompt-tokens",
+    "8",
+    "--gen-tokens",
+    "4",
+    "--launches",
+    "2",
+    "--repetitions",
+    "2",
+];
+
+#[test]
+fn a_sweep_is_measured_by_the_cluster() {
+    let Some(cluster) = Cluster::start("sweep") else { return };
+    let dir = Dir::new("slurm-sweep");
+    let run = |arguments: &[&str]| {
+        let output = dir.command(arguments).envs([cluster.env()]).output().unwrap();
+        Ran::of(output)
+    };
+    let ran = run(&[&SWEEP[..], &["--on", "slurm"]].concat());
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains("2 task(s) submitted") && ran.err.contains("is done on n"), "{}", ran.err);
+    assert!(ran.out.contains("4 case(s): 4 measured, 0 failed, 0 skipped, 0 to do"), "{}", ran.out);
+    assert_eq!(dir.rows().len(), 4 * 2 * 2 * 4);
+    assert!(dir.path("presentation.pdf").is_file());
+    // Nothing is submitted twice.
+    let again = run(&["sweep", "--resume", "--on", "slurm", "--measure-only"]);
+    assert!(again.code == 0 && !again.err.contains("submitted"), "{}", again.err);
+    assert_eq!(dir.logs().len(), 4);
+}
+
+#[test]
+fn every_node_of_a_cluster_can_measure_the_whole_sweep() {
+    let Some(cluster) = Cluster::start("sweep-every") else { return };
+    let dir = Dir::new("slurm-sweep-every");
+    dir.write("tokometer.toml", "[sweep.slurm]\nevery-node = true\nnodes = [\"n[1-2]\"]\n");
+    let output = dir.command(&[&SWEEP[..], &["--on", "slurm"]].concat()).envs([cluster.env()]).output().unwrap();
+    let ran = Ran::of(output);
+    if !cluster.own_hostnames {
+        return;
+    }
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("8 case(s) on 2 machines: 8 measured"), "{}", ran.out);
+    let rows = dir.rows();
+    let hosts: BTreeSet<&str> = rows.iter().map(|row| row["hostname"].as_str()).collect();
+    assert_eq!((rows.len(), hosts.into_iter().collect::<Vec<_>>()), (2 * 4 * 2 * 2 * 4, vec!["n1", "n2"]));
 }

@@ -1,9 +1,9 @@
 //! Sweeps: the matrix, what is skipped, going on after whatever happened. On the mock engine, whose times are computed, so
 //! that a sweep that was killed can be held against one that was not.
 
-use crate::dir::{Dir, Ran};
+use crate::dir::{Dir, Ran, program};
 use std::collections::BTreeMap;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Two depths, two quantizations: two blocks of two cases.
@@ -269,16 +269,15 @@ fn a_disk_that_fills_stops_the_sweep_and_loses_nothing() {
         eprintln!("skipped: this user may not mount a file system");
         return;
     };
-    let folder = small.display().to_string();
-    let here =
-        |arguments: &[&str]| Ran::of(dir.command(&[&["--dir", &folder][..], arguments].concat()).output().unwrap());
+    let here = |arguments: &[&str]| {
+        Ran::of(Command::new(program()).arg("--dir").arg(&small).args(arguments).env("NO_COLOR", "1").output().unwrap())
+    };
     std::fs::write(small.join("ballast"), vec![0u8; 480 << 10]).unwrap();
     let many = ["--launches", "6", "--repetitions", "40", "--gen-tokens", "12", "--measure-only"];
     let base =
         ["sweep", "--engine", "mock", "--model", "synthetic:tiny", "--quantize", "default,nf4", "--prompt-tokens", "8"];
     let ran = here(&[&base[..], &many].concat());
     ran.fails(1, &["No space left", "--dir"]);
-    let free = Dir::new("sweep-full-after");
     // What was measured is there; with room again it goes on.
     Tmpfs::grow(&small, "20m");
     let ran = here(&["sweep", "--resume", "--measure-only"]);
@@ -289,7 +288,6 @@ fn a_disk_that_fills_stops_the_sweep_and_loses_nothing() {
     let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(|row| row.unwrap()).collect();
     assert_eq!(rows.len(), 2 * 6 * 40 * 12);
     assert!(rows.iter().all(|row| row["status"] == "ok"));
-    drop(free);
 }
 
 /// A small file system of its own; unmounted when dropped.
@@ -298,19 +296,19 @@ struct Tmpfs(std::path::PathBuf);
 impl Tmpfs {
     fn mount(at: &std::path::Path, size: &str) -> Option<Tmpfs> {
         let option = format!("size={size}");
-        let run = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(at).output();
+        let run = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(at).output();
         run.is_ok_and(|run| run.status.success()).then(|| Tmpfs(at.to_owned()))
     }
 
     fn grow(at: &std::path::Path, size: &str) {
         let option = format!("remount,size={size}");
-        assert!(std::process::Command::new("mount").args(["-o", &option]).arg(at).status().unwrap().success());
+        assert!(Command::new("mount").args(["-o", &option]).arg(at).status().unwrap().success());
     }
 }
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

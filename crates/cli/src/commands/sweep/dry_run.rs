@@ -57,13 +57,14 @@ pub fn show(session: &Session<'_>, stored: &Stored, foresight: &Foresight, as_js
         .into_iter()
         .map(|(name, n)| format!("{n} {name}"))
         .collect();
-    terminal.line(&format!(
+    let counts = format!(
         "{} case(s) in {} block(s){}; {open} to do, {} left out by rules",
         rows.len(),
         stored.blocks.len(),
         if axes.is_empty() { String::new() } else { format!(" ({})", axes.join(", ")) },
         stored.excluded
-    ));
+    );
+    terminal.paragraph(Style::Plain, &counts);
     let seconds: f64 = rows.iter().filter_map(|row| row.seconds).sum();
     let trust = if calibration.knows_something() { "by what was measured here" } else { "a first guess" };
     terminal.line(&format!("about {} of measuring ({trust}), preparing not counted", duration(seconds)));

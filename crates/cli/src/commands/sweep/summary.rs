@@ -20,7 +20,8 @@ pub fn show(session: &Session<'_>, stored: &Stored, state: &State, as_json: bool
         return print_json(terminal, &json!({ "tally": stored.tally(state), "cases": entries }));
     }
     let Tally { total, ok, failed, skipped, open } = stored.tally(state);
-    terminal.line(&format!("sweep: {total} case(s): {ok} measured, {failed} failed, {skipped} skipped, {open} to do"));
+    let nodes = if stored.hosts.is_empty() { String::new() } else { format!(" on {} machines", stored.hosts.len()) };
+    terminal.line(&format!("sweep: {total} case(s){nodes}: {ok} measured, {failed} failed, {skipped} skipped, {open} to do"));
     if let Some(best) = best(stored, state) {
         terminal.line(&format!("fastest decode: {:.1} tok/s, {}", best.decode_tok_s, best.title));
     }
