@@ -13,6 +13,7 @@ mod machine;
 mod measure;
 mod plots;
 mod precision;
+mod scale;
 mod serve;
 mod table;
 mod tokometer;
@@ -47,6 +48,7 @@ pub const BENCHES: &[Bench] = &[
     plots::BENCH,
     collate::BENCH,
     convert::BENCH,
+    scale::BENCH,
     distance::BENCH,
 ];
 

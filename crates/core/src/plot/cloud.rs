@@ -109,10 +109,17 @@ impl Panel for Cloud {
             taken.push(Area { x: x - 6.0, y: y - 6.0, width: 12.0, height: 12.0 });
         }
         for dot in &self.dots {
-            let label = text::shorten(&dot.label, SMALL.size, plot.width * 0.6);
-            let (at, style) = place((frame.x(dot.x), frame.y(dot.y.max(0.0))), &label, plot, &taken);
-            taken.push(bounds(at, &label, style));
-            canvas.text(at, &label, style);
+            let at = (frame.x(dot.x), frame.y(dot.y.max(0.0)));
+            // The legend tells the engine: where there is no room for all, the rest says more.
+            let short = dot.label.split_once(' ').map_or(dot.label.as_str(), |(_, rest)| rest);
+            for label in [dot.label.as_str(), short] {
+                let label = text::shorten(label, SMALL.size, plot.width * 0.6);
+                if let Some((at, style)) = place(at, &label, plot, &taken) {
+                    taken.push(bounds(at, &label, style));
+                    canvas.text(at, &label, style);
+                    break;
+                }
+            }
         }
     }
 }
@@ -137,8 +144,8 @@ fn bounds((x, y): (f64, f64), label: &str, style: Type) -> Area {
     Area { x: left, y: y - size * 0.85, width, height: size * 1.1 }
 }
 
-/// The first place around a point where a label is inside the plot and covers nothing that is `taken`.
-fn place((x, y): (f64, f64), label: &str, plot: Area, taken: &[Area]) -> ((f64, f64), Type) {
+/// The first place around a point where a label is inside the plot and covers nothing that is `taken`, if there is one.
+fn place((x, y): (f64, f64), label: &str, plot: Area, taken: &[Area]) -> Option<((f64, f64), Type)> {
     let style = SMALL.in_color(INK);
     let sides = [(10.0, style), (-10.0, style.right()), (0.0, style.centred())];
     let heights = [4.0, -10.0, 18.0, -24.0, 32.0, -38.0, 46.0];
@@ -150,7 +157,7 @@ fn place((x, y): (f64, f64), label: &str, plot: Area, taken: &[Area]) -> ((f64, 
         let inside = inside && own.y >= plot.y - 4.0 && own.bottom() <= plot.bottom();
         inside && !taken.iter().any(|other| overlap(own, *other))
     };
-    spots.find(free).unwrap_or(((x, y - 10.0), style.centred()))
+    spots.find(free)
 }
 
 fn overlap(a: Area, b: Area) -> bool {
@@ -166,7 +173,7 @@ mod tests {
         let plot = Area { x: 0.0, y: 0.0, width: 400.0, height: 300.0 };
         let mut taken: Vec<Area> = Vec::new();
         for i in 0..6 {
-            let (at, style) = place((200.0 + f64::from(i), 150.0), "nf4 (Q4_K_M) 4.91 bpw", plot, &taken);
+            let (at, style) = place((200.0 + f64::from(i), 150.0), "nf4 (Q4_K_M) 4.91 bpw", plot, &taken).unwrap();
             let own = bounds(at, "nf4 (Q4_K_M) 4.91 bpw", style);
             assert!(!taken.iter().any(|other| overlap(own, *other)), "label {i}");
             taken.push(own);

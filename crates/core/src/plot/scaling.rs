@@ -174,7 +174,30 @@ fn panels<'a>(groups: &'a [Group], varied: &Varied) -> Vec<Vec<Curve<'a>>> {
             None => panels.push((panel, vec![curve])),
         }
     }
-    panels.into_iter().map(|(_, curves)| curves).collect()
+    let mut panels: Vec<Vec<Curve<'a>>> = panels.into_iter().map(|(_, curves)| curves).collect();
+    panels.iter_mut().for_each(|curves| tell_apart(curves));
+    panels
+}
+
+/// Curves of one name are told apart by the settings in which they differ.
+fn tell_apart(curves: &mut [Curve<'_>]) {
+    let settings: [fn(&GroupKey) -> Option<String>; 4] = [
+        |key| at_once(key).map(|n| format!("{n} at once")),
+        |key| key.flash_attn.map(|on| format!("flash attention {}", if on { "on" } else { "off" })),
+        |key| key.kv_type.as_ref().map(|kind| format!("KV {kind}")),
+        |key| key.engine_version.clone(),
+    ];
+    let names: Vec<String> = curves.iter().map(|curve| curve.name.clone()).collect();
+    for at in 0..curves.len() {
+        let twins: Vec<usize> = (0..curves.len()).filter(|other| names[*other] == names[at]).collect();
+        for setting in settings {
+            let of = |i: usize| setting(&curves[i].points[0].1.key);
+            let own = of(at);
+            if twins.iter().any(|other| of(*other) != own) {
+                curves[at].name = format!("{}, {}", curves[at].name, own.unwrap_or_else(|| "unknown".into()));
+            }
+        }
+    }
 }
 
 /// Prompt tokens that are computed at once. Engines cut their batches to the context, which changes nothing where the
