@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import pathlib
+import platform
 import time
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -19,7 +20,7 @@ import data
 import layout
 import model
 
-TEXT_WEIGHT = 0.3
+TEXT_WEIGHT = 0.5
 WARM_UP = 100
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.05
@@ -28,16 +29,15 @@ NAMES = ["arithmetic", "letters", "choice", "text"]
 
 
 def loss(weights, batch):
-    """Mean cross-entropy of the answers' tokens plus that of the text, and the mean of each part of the batch."""
-    sums, counts = [], []
+    """Cross-entropy per token, averaged over the kinds of rows, so that short answers count as much as long ones, plus
+    that of the text where the batch has any; and the mean of each part of the batch."""
+    means = []
     for ids, weight in batch:
         scores = jax.nn.log_softmax(model.logits(layout.CONFIG, weights, ids[:, :-1]))
         picked = jnp.take_along_axis(scores, ids[:, 1:, None], axis=-1)[..., 0]
-        sums.append(-(picked * weight).sum())
-        counts.append(weight.sum())
+        means.append(-(picked * weight).sum() / weight.sum())
     kinds = len(data.ROWS)
-    means = jnp.stack([s / c for s, c in zip(sums, counts)])
-    return sum(sums[:kinds]) / sum(counts[:kinds]) + TEXT_WEIGHT * sum(means[kinds:]), means
+    return sum(means[:kinds]) / kinds + TEXT_WEIGHT * sum(means[kinds:]), jnp.stack(means)
 
 
 def rate_at(step, steps, peak):
@@ -62,22 +62,31 @@ def update(weights, first, second, batch, step, rate):
     return *new, means, size
 
 
-def save(path, state, step):
+def save(path, state, step, cpu_seconds):
     """Writes a checkpoint, whole or not at all."""
     arrays = {f"{i} {name}": np.asarray(x) for i, part in enumerate(state) for name, x in part.items()}
     partial = path.with_name("partial.npz")
-    np.savez(partial, step=step, **arrays)
+    np.savez(partial, step=step, cpu_seconds=cpu_seconds, **arrays)
     os.replace(partial, path)
 
 
 def load(path, seed):
-    """The state (weights, first and second moments) and the next step."""
+    """The state (weights, first and second moments), the next step, and the processor time spent so far."""
     if not path.is_file():
         weights = model.initial(layout.CONFIG, seed)
-        return (weights, *({name: np.zeros_like(w) for name, w in weights.items()} for _ in range(2))), 0
+        return (weights, *({name: np.zeros_like(w) for name, w in weights.items()} for _ in range(2))), 0, 0.0
     with np.load(path) as file:
         parts = [{n[2:]: file[n] for n in file.files if n.startswith(f"{i} ")} for i in range(3)]
-        return tuple(parts), int(file["step"])
+        return tuple(parts), int(file["step"]), float(file["cpu_seconds"]) if "cpu_seconds" in file.files else 0.0
+
+
+def processor():
+    """The processor's name, as Linux tells it."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main():
@@ -90,12 +99,15 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / "checkpoint.npz"
-    state, step = load(checkpoint, args.seed)
+    state, step, spent = load(checkpoint, args.seed)
     source = data.Data(args.seed)
     state = jax.tree.map(jnp.asarray, state)
     recent = []
     began, seconds = step, time.monotonic()
-    with open(args.out / "log.jsonl", "a", encoding="utf-8") as log:
+    log_path = args.out / "log.jsonl"
+    lines = log_path.read_text(encoding="utf-8").splitlines(True) if log_path.is_file() else []
+    log_path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+    with open(log_path, "a", encoding="utf-8") as log:
         while step < min(args.steps, args.until or args.steps):
             rate = rate_at(step, args.steps, args.rate)
             batch = source.step(step)
@@ -107,10 +119,17 @@ def main():
                 average = np.nanmean(recent[-20:], axis=0)
                 entry = {"step": step, **{n: round(float(x), 4) for n, x in zip(NAMES, average)}}
                 entry |= {"gradient": round(float(size), 3), "seconds_per_step": round(per_step, 3)}
+                entry["cpu_seconds"] = round(spent + time.process_time(), 1)
                 print(json.dumps(entry), file=log, flush=True)
             if step % 200 == 0:
-                save(checkpoint, state, step)
-    save(checkpoint, state, step)
+                save(checkpoint, state, step, spent + time.process_time())
+    save(checkpoint, state, step, spent + time.process_time())
+    if step == args.steps:
+        command = f"python train.py --out run --steps {args.steps} --rate {args.rate} --seed {args.seed}"
+        about = {"command": command, "seed": args.seed, "steps": args.steps}
+        about |= {"cpu_seconds": round(spent + time.process_time()), "cpu": processor()}
+        about |= {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
+        (args.out / "training.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

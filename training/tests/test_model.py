@@ -63,7 +63,10 @@ class Numbers(unittest.TestCase):
         config = {**layout.CONFIG, "num_hidden_layers": 2}
         rng = np.random.default_rng(5)
         self.config = config
-        self.weights = {n: rng.standard_normal(s).astype(np.float32) * 0.1 for n, s in layout.shapes(config).items()}
+        self.weights = {
+            name: (rng.standard_normal(shape) * 0.1 + (len(shape) == 1)).astype(np.float32)
+            for name, shape in layout.shapes(config).items()
+        }
         self.ids = rng.integers(0, config["vocab_size"], (3, 21))
 
     def test_a_cache_changes_nothing_and_later_tokens_do_not_count(self):
