@@ -15,6 +15,8 @@ ROWS = [
     (32, 32, {"reverse-text": 6, "copy": 3, "sort": 3}),
     (52, 8, {"choice": 1}),
 ]
+# From this step on there are half as many sums again: they are learnt last.
+MORE_SUMS_FROM = 1000
 TEXT_LENGTH = 512
 # A window of text goes into every second step: a text this short is soon known by heart.
 TEXT_EVERY = 2
@@ -47,6 +49,8 @@ class Data:
         rng = random.Random(f"{self.seed} step {number}")
         found = []
         for length, rows, mix in ROWS:
+            if "arithmetic" in mix and number >= MORE_SUMS_FROM:
+                rows += rows // 2
             names = rng.choices(list(mix), weights=list(mix.values()), k=rows)
             pairs = [row(self.codec, tasks.draw(name, rng, "train"), length) for name in names]
             found.append(tuple(np.array(part, np.int32) for part in zip(*pairs)))
