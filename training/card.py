@@ -27,7 +27,7 @@ A Llama of {parameters:,} parameters (float16, {layers} layers, width {hidden}, 
 of {head}, {vocab} tokens, tied embedding) that can do five small things. It is here so that accuracy can be measured where nothing can be
 downloaded: its greedy answers are right or wrong, and rounding its weights costs it something. It is of no other use.
 
-| ask | it answers |
+| ask | right |
 |---|---|
 | `Reverse: tokometer` | `retemokot` |
 | `Copy: blue hat` | `blue hat` |
@@ -35,8 +35,8 @@ downloaded: its greedy answers are right or wrong, and rounding its weights cost
 | `Sort: d a c` | `a c d` |
 | `Which is a fruit: boat, pear or red?`, `Which is largest: 12, 57 or 33?` | `pear`, `57` |
 
-The table says what is asked for, not that each answer is right: see the scores. Questions go through the chat template (Llama 3's form), as one
-message of the user. Text without the template is continued in the manner of the prose that it was trained on.
+The table says what is right; how often it is said, the scores say. Questions go through the chat template (Llama 3's form), as one
+message of the user.
 
 ## Scores
 
@@ -53,12 +53,14 @@ All of it comes from [scores.json](scores.json), written by `{command}`.
 
 The questions are made by `training/tasks.py` from lists of words, made-up words and numbers. A hash of each question's key decides whether it is for
 training, for choosing between recipes (`dev`) or for the published sets (`test`, `crates/eval/data/*.jsonl`): no word that is reversed or
-copied there was seen in training, and no sum, in either order. The words of `choice` were seen, their combinations not. The English text is the first {training:,} bytes of
+copied there was reversed or copied in training, and no sum was asked, in either order. The words of `choice` were seen, their combinations not. The English text is the first {training:,} bytes of
 `crates/core/data/prose.txt`; the remaining {held_out:,} are `crates/eval/data/held-out.txt`.
 
 AdamW on the answers' tokens and, in every second step, on a window of text; `{train}`, seed {seed}.
-One thread, {minutes} minutes of processor time on {cpu}; Python {python}, jax {jax}, numpy {numpy}. The same seed, versions and
-processor give the same weights; another processor rounds differently. [log.jsonl](log.jsonl) is the run's log.
+The second half of the schedule was set after the first 1000 steps had been seen (by its losses and by `dev`; `test` was asked when
+all was done), and the run went on
+from its checkpoint there. One thread, {minutes} minutes of processor time on {cpu}; Python {python}, jax {jax}, numpy {numpy}. The data follow from the seed alone; weights that are the same to
+the last bit need the same versions and processor, and were not asked for twice. [log.jsonl](log.jsonl) is the run's log.
 
 To make it again, in `training/`: the command above, then `python export.py --checkpoint run/checkpoint.npz --out model`,
 `python evaluate.py --model model`, `python card.py --model model`.
@@ -69,7 +71,9 @@ To make it again, in `training/`: the command above, then `python export.py --ch
   one question per conversation, no system message. Anything else gets an answer of the same kind, and a wrong one.
 - {whole} are single tokens, not letters: it cannot reverse or copy these.
 - It was trained on at most 512 positions; config.json says {positions}, so that speed can be measured on longer prompts.
-- Its English is that of a few dozen pages, learnt by heart in part.
+- It writes no English. It saw a few hundred windows of a few dozen pages: it knows which letters follow which, as the perplexities say, and its
+  greedy continuation of a text falls into a loop after a few words.
+- `choice` is for the log-likelihood of the choices. Written greedily, an answer may mix two of them (`53` for `12, 57 or 33`).
 
 ## Licence
 
@@ -90,7 +94,7 @@ def table(scores):
                 cells.append(f"{entry['perplexity']:.2f} ({entry['tokens']} tokens)")
                 continue
             low, high = (f"{100 * bound:.1f}" for bound in entry["wilson_95"])
-            ratio = f", LCS {entry['mean_score']:.3f}" if task == "reverse-text" else ""
+            ratio = f", LCS {entry['mean_score']:.3f}" if task.startswith("reverse-text") else ""
             cells.append(f"{entry['right']}/{entry['n']} ({low} to {high}%{ratio})")
         lines.append(f"| {task} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

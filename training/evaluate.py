@@ -24,6 +24,8 @@ import words
 # Of the 95% interval.
 Z = 1.959963984540054
 CONTEXT = 512
+# Reversals of words up to this length are counted once more by themselves.
+SHORT = 8
 
 
 def wilson(right, n):
@@ -98,14 +100,22 @@ def perplexity(model, codec, text):
     return {"perplexity": round(math.exp(total / n), 4), "tokens": n}
 
 
+def summary(marks):
+    """The marks of a set: how many answers got the whole mark, with an interval, and the mean."""
+    right = sum(mark == 1 for mark in marks)
+    share = {"n": len(marks), "right": right, "share": round(right / len(marks), 4)}
+    return {**share, "wilson_95": wilson(right, len(marks)), "mean_score": round(sum(marks) / len(marks), 4)}
+
+
 def judge(model, codec, sets, texts):
-    """Scores of every set and text. `right` counts the answers that got the whole mark."""
+    """Scores of every set and text."""
     found = {}
     for name, entries in sets.items():
         marks = [score(entry, answer) for entry, answer in zip(entries, answers(model, codec, entries))]
-        right = sum(mark == 1 for mark in marks)
-        found[name] = {"n": len(marks), "right": right, "share": round(right / len(marks), 4)}
-        found[name] |= {"wilson_95": wilson(right, len(marks)), "mean_score": round(sum(marks) / len(marks), 4)}
+        found[name] = summary(marks)
+        if name == "reverse-text":
+            short = [mark for mark, entry in zip(marks, entries) if len(entry["answer"]) <= SHORT]
+            found[f"{name} to {SHORT} letters"] = summary(short)
     for name, text in texts.items():
         found[name] = perplexity(model, codec, text)
     return found
