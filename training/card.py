@@ -1,6 +1,6 @@
-"""Writes the model's card, `model/README.md`: every figure from scores.json and training.json beside it.
+"""Writes the model's card, `tasks-2.4M/README.md`: every figure from scores.json and training.json beside it.
 
-    python card.py --model model
+    python card.py --model tasks-2.4M
 """
 
 import argparse
@@ -62,8 +62,8 @@ all was done), and the run went on
 from its checkpoint there. One thread, {minutes} minutes of processor time on {cpu}; Python {python}, jax {jax}, numpy {numpy}. The data follow from the seed alone; weights that are the same to
 the last bit need the same versions and processor, and were not asked for twice. [log.jsonl](log.jsonl) is the run's log.
 
-To make it again, in `training/`: the command above, then `python export.py --checkpoint run/checkpoint.npz --out model`,
-`python evaluate.py --model model`, `python card.py --model model`.
+To make it again, in `training/`: the command above, then `python export.py --checkpoint run/checkpoint.npz --out tasks-2.4M`,
+`python evaluate.py --model tasks-2.4M`, `python card.py --model tasks-2.4M`.
 
 ## Limits
 

@@ -1,7 +1,7 @@
 """Asks the held-out questions and scores the answers, in plain numpy: the exported model as it is, and restored from
 8, 4 and 3 bits per weight. Writes scores.json, which the model's card quotes.
 
-    python evaluate.py --model model            # writes model/scores.json
+    python evaluate.py --model tasks-2.4M            # writes tasks-2.4M/scores.json
     python evaluate.py --checkpoint run/checkpoint.npz --part dev   # while training; prints only
 """
 

@@ -1,6 +1,6 @@
 """Writes a trained checkpoint as a Hugging Face folder: weights in float16, tokenizer, chat template.
 
-    python export.py --checkpoint run/checkpoint.npz --out model
+    python export.py --checkpoint run/checkpoint.npz --out tasks-2.4M
 """
 
 import argparse

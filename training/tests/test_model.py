@@ -15,7 +15,7 @@ import reference
 import tasks
 import tokenizer
 
-MODEL = pathlib.Path(export.__file__).resolve().parent / "model"
+MODEL = pathlib.Path(export.__file__).resolve().parent / "tasks-2.4M"
 
 try:
     import jax  # noqa: F401

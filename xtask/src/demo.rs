@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: from a fresh checkout to plots and a presentation. Builds, then leaves the five steps to
-//! `tokometer all`, whose progress and closing table are seen as they come.
+//! `cargo xtask demo`: from a fresh checkout to plots and a presentation. Builds, evaluates the model that the project
+//! trained, then leaves the five steps to `tokometer all`, whose progress and closing table are seen as they come.
 
 use crate::args::Args;
 use crate::setup::{self, Engines};
@@ -8,14 +8,17 @@ use crate::{build, paths};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 
-/// Small enough for any machine, large enough that quantizations differ in speed.
-const MODEL: &str = "synthetic:60M";
+/// The model that the project trained: its answers make sense, so that what a quantization costs can be seen.
+const MODEL: &str = "training/tasks-2.4M";
+/// What it is asked.
+const ENVIRONMENTS: &str = "distance,reverse-text,arithmetic";
+const EXAMPLES: &str = "100";
 const QUANTIZATIONS: &str = "default,float16,int8,nf4";
 
 /// The command.
 pub fn main(mut args: Args) -> Result<()> {
     let full = args.flag("--full");
-    let model = args.value("--model")?.unwrap_or_else(|| MODEL.to_owned());
+    let model = args.value("--model")?.unwrap_or_else(|| paths::root().join(MODEL).display().to_string());
     let dir = match args.value::<PathBuf>("--dir")? {
         Some(dir) => std::path::absolute(&dir).with_context(|| format!("cannot use the folder {}", dir.display()))?,
         None => paths::root().join("demo"),
@@ -29,16 +32,24 @@ pub fn main(mut args: Args) -> Result<()> {
     engines.extend(setup::engines(Engines::Try, true)?);
     let engines = engines.join(",");
 
-    say("demo", format!("{model} on {engines}, quantized as {QUANTIZATIONS}, into {}", paths::short(&dir)));
-    let mut run = Cmd::new(paths::tokometer()).arg("--dir").arg(&dir).arg("all");
-    run = run.args(["--model", &model, "--engine", &engines, "--quantize", QUANTIZATIONS]);
+    let shown = paths::short(std::path::Path::new(&model));
+    say("demo", format!("{shown} on {engines}, quantized as {QUANTIZATIONS}, into {}", paths::short(&dir)));
+    let hint = "What was measured is kept; run the demo again to go on. `tokometer doctor` shows what an engine lacks.";
+    let tokometer = |command: &str| {
+        let cmd = Cmd::new(paths::tokometer()).arg("--dir").arg(&dir).arg(command);
+        cmd.hint(hint)
+    };
+    let what = ["--model", &model, "--engine", &engines, "--quantize", QUANTIZATIONS];
+    if !model.starts_with("synthetic:") {
+        say("demo", format!("quality first: {ENVIRONMENTS}, {EXAMPLES} examples each"));
+        tokometer("eval").args(what).args(["--env", ENVIRONMENTS, "--num-examples", EXAMPLES]).run()?;
+    }
+    let mut run = tokometer("all").args(what);
     if !full {
         // Five launches: with fewer, what launches differ by is hardly known, and little can be said for sure.
         run = run.args(["--quick", "--launches", "5", "--repetitions", "2"]);
     }
-    run.args(passed_on)
-        .hint("What was measured is kept; run the demo again to go on. `tokometer doctor` shows what an engine lacks.")
-        .run()?;
+    run.args(passed_on).run()?;
     if !full {
         say(
             "demo",

@@ -111,12 +111,96 @@ fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
     dir.run(&["eval", "--env", "coppy", "--model", "synthetic:tiny"]).fails(1, &["did you mean copy?"]);
 }
 
+/// The model that the project trained.
+fn trained() -> String {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../training/tasks-2.4M");
+    folder.canonicalize().unwrap().display().to_string()
+}
+
+/// Mean score of each engine in one environment.
+fn means(dir: &Dir, environment: &str) -> Vec<(String, f64)> {
+    let results = results(dir);
+    let of = results.iter().filter(|(_, result)| result["environment"] == environment);
+    of.map(|(_, result)| {
+        let scores = result["examples"].as_array().unwrap().iter().map(|example| example["score"].as_f64().unwrap());
+        let scores: Vec<f64> = scores.collect();
+        (result["engine"].as_str().unwrap().to_owned(), scores.iter().sum::<f64>() / scores.len() as f64)
+    })
+    .collect()
+}
+
+/// The model answers what it was trained for, in both engines alike: its tokenizer, its chat template and its weights arrive.
+#[test]
+fn the_trained_model_scores_alike_in_both_engines() {
+    let dir = Dir::new("eval-trained");
+    let model = trained();
+    let environments = "arithmetic,reverse-text,choice";
+    let ran = dir.ok(&[
+        "eval",
+        "--engine",
+        "llamacpp,tinygrad",
+        "--model",
+        &model,
+        "--quantize",
+        "float16",
+        "--env",
+        environments,
+        "--num-examples",
+        "40",
+    ]);
+    for (environment, least) in [("arithmetic", 0.85), ("reverse-text", 0.9), ("choice", 0.85)] {
+        let means = means(&dir, environment);
+        assert_eq!(means.len(), 2, "{}", said(&ran));
+        assert!(means.iter().all(|(_, mean)| *mean >= least), "{environment}: {means:?}");
+        // Greedy answers in half precision: a tie may fall either way, no more.
+        assert!((means[0].1 - means[1].1).abs() <= 0.05, "{environment}: {means:?}");
+    }
+}
+
+/// Both evaluators of others, over both engines, on the trained model.
+#[test]
+fn the_real_vf_eval_and_lm_eval_score_tinygrad_too() {
+    let dir = Dir::new("eval-others-tinygrad");
+    let (model, environments) = (trained(), "arithmetic,vf:arithmetic,lm:arithmetic");
+    let ran = dir.ok(&[
+        "eval",
+        "--engine",
+        "tinygrad",
+        "--model",
+        &model,
+        "--quantize",
+        "float16",
+        "--env",
+        environments,
+        "--num-examples",
+        "6",
+    ]);
+    let found = results(&dir);
+    assert_eq!(found.len(), 3, "{}", said(&ran));
+    for (name, result) in &found {
+        let examples = result["examples"].as_array().unwrap();
+        let right = examples.iter().filter(|example| example["score"].as_f64() == Some(1.0)).count();
+        assert!(examples.len() == 6 && right >= 4, "{name}: {result}");
+    }
+}
+
 #[test]
 fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
     let dir = Dir::new("eval-others");
-    let environments = "reverse-text,vf:reverse-text,lm:reverse-text";
-    let more = ["--quantize", "float16", "--env", environments, "--num-examples", "3", "--max-tokens", "8"];
-    let ran = dir.ok(&on_tiny("eval", "llamacpp", &more));
+    let (model, environments) = (trained(), "reverse-text,vf:reverse-text,lm:reverse-text");
+    let ran = dir.ok(&[
+        "eval",
+        "--engine",
+        "llamacpp",
+        "--model",
+        &model,
+        "--quantize",
+        "float16",
+        "--env",
+        environments,
+        "--num-examples",
+        "3",
+    ]);
     let found = results(&dir);
     assert_eq!(found.len(), 3, "{}", said(&ran));
     let of = |kind: &str| &found.iter().find(|(_, result)| result["kind"] == kind).unwrap().1;

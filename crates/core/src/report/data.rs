@@ -40,12 +40,30 @@ pub(super) fn with_images(analysis: &Analysis, context: &ReportContext, images: 
         "roofline_notes": roofline_notes(analysis),
         "quality": quality::quality(&analysis.scores),
         "figures": figures::figures(analysis, context, images),
-        "findings": analysis.findings.iter().map(|f| json!({"text": f.text, "established": f.established})).collect::<Vec<_>>(),
+        "findings": findings(analysis),
         "failures": setting::failures(analysis),
         "warnings": setting::warnings(analysis, context),
         "limits": method::limits(analysis, context),
         "repeat": setting::repeat(analysis, context),
     })
+}
+
+/// Findings on the slides; a sweep has more than anybody reads there.
+const FINDINGS: usize = 24;
+
+/// What was found, what is established first where there is more than the slides hold.
+fn findings(analysis: &Analysis) -> Vec<Value> {
+    let entry = |text: &str, established: bool| json!({"text": text, "established": established});
+    let all = &analysis.findings;
+    if all.len() <= FINDINGS {
+        return all.iter().map(|f| entry(&f.text, f.established)).collect();
+    }
+    let (sure, rest): (Vec<_>, Vec<_>) = all.iter().partition(|finding| finding.established);
+    let chosen = sure.into_iter().chain(rest).take(FINDINGS);
+    let mut shown: Vec<Value> = chosen.map(|f| entry(&f.text, f.established)).collect();
+    let more = all.len() - FINDINGS;
+    shown.push(entry(&format!("{more} further findings are in `tokometer analyze --json`."), false));
+    shown
 }
 
 fn title(models: &[String]) -> String {

@@ -67,10 +67,29 @@ fn build(group: &Group, context: &ReportContext) -> Value {
     })
 }
 
-/// Launches that failed, with the reason.
+/// Cases that are named with a reason; more are counted.
+const NAMED: usize = 6;
+
+/// What failed, with the reason: each reason once for each host, with the cases that it stopped.
 pub fn failures(analysis: &Analysis) -> Vec<Value> {
-    let all = analysis.groups.iter().flat_map(|group| group.failures.iter().map(move |reason| (group, reason)));
-    all.map(|(group, reason)| json!({"case": case(group), "host": group.key.host, "reason": clipped(reason)})).collect()
+    let mut found: Vec<(&str, String, Vec<String>)> = Vec::new();
+    for group in &analysis.groups {
+        for reason in &group.failures {
+            let (host, reason, case) = (group.key.host.as_str(), clipped(reason), case(group));
+            match found.iter_mut().find(|(known, same, _)| *known == host && *same == reason) {
+                Some((_, _, cases)) => cases.push(case),
+                None => found.push((host, reason, vec![case])),
+            }
+        }
+    }
+    let entry = |(host, reason, cases): (&str, String, Vec<String>)| {
+        let names = distinct(cases);
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown: Vec<String> = names.into_iter().take(NAMED).collect();
+        json!({"case": format!("{}{more}", shown.join(", ")), "host": host, "reason": reason})
+    };
+    found.into_iter().map(entry).collect()
 }
 
 /// The beginning of a text that may hold pages of an engine's output.
