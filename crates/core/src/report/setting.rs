@@ -83,7 +83,7 @@ pub fn failures(analysis: &Analysis) -> Vec<Value> {
         }
     }
     let entry = |(host, reason, cases): (&str, String, Vec<String>)| {
-        let names = distinct(cases);
+        let names = distinct(cases.into_iter());
         let more = names.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let shown: Vec<String> = names.into_iter().take(NAMED).collect();
