@@ -89,7 +89,7 @@ fn row(result: &EvalResult, metric: Option<&String>) -> Vec<String> {
         text(result.max_tokens),
         text(metric),
         text(moments.map(|m| m.avg)),
-        text(moments.map(|m| m.std)),
+        text(moments.and_then(|m| m.std)),
         result.elapsed_seconds.to_string(),
         result.returncode.to_string(),
         result.timestamp.clone(),

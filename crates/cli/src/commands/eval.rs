@@ -281,10 +281,10 @@ fn words(results: &[EvalResult], found: &[Difference], within: f64) -> Table {
     table
 }
 
-/// `llamacpp nf4`; a native name in brackets where it is another.
+/// `llamacpp nf4`; a native name in brackets where it is another, without what the engine adds after a comma.
 fn name(result: &EvalResult) -> String {
-    match &result.native_quantize {
-        Some(native) if *native != result.quantization => {
+    match result.native_quantize.as_deref().and_then(|native| native.split(',').next()) {
+        Some(native) if native != result.quantization => {
             format!("{} {} ({native})", result.engine, result.quantization)
         }
         _ => format!("{} {}", result.engine, result.quantization),

@@ -61,7 +61,7 @@ pub fn printed(text: &str) -> Option<Imported> {
         if let Some((name, rest)) = line.split_once(": avg - ") {
             let Some((avg, std)) = rest.split_once(", std - ") else { continue };
             if let (Ok(avg), Ok(std)) = (avg.trim().parse(), std.trim().parse()) {
-                found.metrics.insert(name.to_owned(), Moments { avg, std });
+                found.metrics.insert(name.to_owned(), Moments { avg, std: Some(std) });
             }
         } else if let Some(value) = line.strip_prefix("Environment: ") {
             found.environment = value.to_owned();
@@ -136,7 +136,7 @@ mod tests {
                     Examples: 5\n--- All ---\nRewards:\nreward: avg - 0.400, std - 0.490\nr1: [0.0, 1.0]\nformat: avg - 1.000, std - 0.000\n";
         let found = printed(text).unwrap();
         assert_eq!((found.environment.as_str(), found.num_examples, found.elapsed_seconds), ("gsm8k", 5, Some(12.34)));
-        assert_eq!(found.metrics["reward"], Moments { avg: 0.4, std: 0.49 });
+        assert_eq!(found.metrics["reward"], Moments { avg: 0.4, std: Some(0.49) });
         assert_eq!(found.metrics.len(), 2);
         assert_eq!(printed("nothing"), None);
     }

@@ -21,8 +21,9 @@ const MANY: u32 = 1_000_000;
 pub struct Moments {
     /// Mean.
     pub avg: f64,
-    /// Standard deviation of the values themselves (divided by n), as `verifiers` computes it.
-    pub std: f64,
+    /// Standard deviation of the values themselves (divided by n), as `verifiers` computes it; of a distance the standard
+    /// error of the mean. `None` for figures that have none, as a maximum.
+    pub std: Option<f64>,
 }
 
 impl Moments {
@@ -34,7 +35,7 @@ impl Moments {
         }
         let avg = values.iter().sum::<f64>() / n;
         let std = (values.iter().map(|value| (value - avg).powi(2)).sum::<f64>() / n).sqrt();
-        Some(Moments { avg, std })
+        Some(Moments { avg, std: Some(std) })
     }
 }
 
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn moments_are_of_the_values_themselves() {
-        assert_eq!(Moments::of(&[1.0, 0.0, 1.0, 0.0]), Some(Moments { avg: 0.5, std: 0.5 }));
+        assert_eq!(Moments::of(&[1.0, 0.0, 1.0, 0.0]), Some(Moments { avg: 0.5, std: Some(0.5) }));
         assert_eq!(Moments::of(&[]), None);
     }
 
