@@ -125,7 +125,7 @@ fn unknown(found: &Found, model: &ModelRef, quantize: &str) -> Subject {
         engine: found.engine.name.to_owned(),
         quantization: quantize.to_owned(),
         size: size_label(&model.short_name(), 0),
-        model: model.to_string(),
+        model: model.short_name(),
         hostname: Machine::this().hostname,
         command: std::iter::once("tokometer".to_owned())
             .chain(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
@@ -152,6 +152,7 @@ fn known(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef,
 
 fn take(subject: &mut Subject, manifest: &Manifest) {
     subject.native = Some(manifest.native.clone());
+    subject.model.clone_from(&manifest.name);
     subject.bits_per_weight = manifest.bits_per_weight;
     subject.weights_bytes = manifest.weights_bytes;
     subject.size.clone_from(&manifest.size);
