@@ -2,6 +2,7 @@
 
 use crate::dir::{Dir, Ran, program};
 use crate::slurm_cluster::{Cluster, NODES};
+use crate::sweep::MATRIX;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -188,27 +189,6 @@ fn what_the_cluster_cannot_give_is_told_before_anything_waits() {
     assert_eq!(slurm(&shell, &options, &dir, "true").every_node().unwrap().0, ["n1"]);
 }
 
-/// Two depths and two quantizations: two blocks, each a task on a node of its own.
-const SWEEP: [&str; 17] = [
-    "sweep",
-    "--engine",
-    "mock",
-    "--model",
-    "synthetic:tiny",
-    "--quantize",
-    "default,nf4",
-    "--depth",
-    "0,16",
-    "--prompt-tokens",
-    "8",
-    "--gen-tokens",
-    "4",
-    "--launches",
-    "2",
-    "--repetitions",
-    "2",
-];
-
 #[test]
 fn a_sweep_is_measured_by_the_cluster() {
     let Some(cluster) = Cluster::start("sweep") else { return };
@@ -217,7 +197,7 @@ fn a_sweep_is_measured_by_the_cluster() {
         let output = dir.command(arguments).envs([cluster.env()]).output().unwrap();
         Ran::of(output)
     };
-    let ran = run(&[&SWEEP[..], &["--on", "slurm"]].concat());
+    let ran = run(&[&MATRIX[..], &["--on", "slurm"]].concat());
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     assert!(ran.err.contains("2 task(s) submitted") && ran.err.contains("is done on n"), "{}", ran.err);
     assert!(ran.out.contains("4 case(s): 4 measured, 0 failed, 0 skipped, 0 to do"), "{}", ran.out);
@@ -234,7 +214,7 @@ fn every_node_of_a_cluster_can_measure_the_whole_sweep() {
     let Some(cluster) = Cluster::start("sweep-every") else { return };
     let dir = Dir::new("slurm-sweep-every");
     dir.write("tokometer.toml", "[sweep.slurm]\nevery-node = true\nnodes = [\"n[1-2]\"]\n");
-    let output = dir.command(&[&SWEEP[..], &["--on", "slurm"]].concat()).envs([cluster.env()]).output().unwrap();
+    let output = dir.command(&[&MATRIX[..], &["--on", "slurm"]].concat()).envs([cluster.env()]).output().unwrap();
     let ran = Ran::of(output);
     if !cluster.own_hostnames {
         return;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Two depths, two quantizations: two blocks of two cases.
-const MATRIX: [&str; 17] = [
+pub const MATRIX: [&str; 17] = [
     "sweep",
     "--engine",
     "mock",

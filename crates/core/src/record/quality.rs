@@ -102,7 +102,11 @@ fn setting(environment: &str, fields: &Map<String, Value>) -> String {
     let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let of = |value: Option<&Value>| value.map(show).unwrap_or_default();
     if environment != DISTANCE {
-        return fields.get("max_tokens").filter(|n| !n.is_null()).map(|n| format!("at most {} tokens", show(n))).unwrap_or_default();
+        return fields
+            .get("max_tokens")
+            .filter(|n| !n.is_null())
+            .map(|n| format!("at most {} tokens", show(n)))
+            .unwrap_or_default();
     }
     let (base, text) = (fields.get("base"), fields.get("text"));
     let inside = |table: Option<&Value>, key: &str| of(table.and_then(|table| table.get(key)));
