@@ -14,7 +14,7 @@ mod complete;
 use complete::Cancelled;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokometer_protocol::{
     Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored,
@@ -44,6 +44,7 @@ struct Mock {
     memory: Vec<u8>,
     generations: u64,
     cancelled: Cancelled,
+    ears: Ears,
     /// Bits of the native quantization.
     bits: u64,
 }
@@ -53,7 +54,11 @@ const VOCAB: u32 = 1000;
 
 fn main() -> io::Result<()> {
     let mut mock = Mock::default();
-    for line in calls(mock.cancelled.clone()) {
+    let lines = mock.ears.listen(mock.cancelled.clone());
+    loop {
+        mock.ears.open();
+        let Ok(line) = lines.recv() else { break };
+        mock.ears.close();
         let call: Call = match serde_json::from_str(&line?) {
             Ok(call) => call,
             Err(error) => {
@@ -78,20 +83,52 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The lines of the input but cancellations, which are heard at once.
-fn calls(cancelled: Cancelled) -> Receiver<io::Result<String>> {
-    let (sender, lines) = channel();
-    std::thread::spawn(move || {
-        for line in io::stdin().lines() {
-            let call = line.as_ref().ok().and_then(|line| serde_json::from_str::<Call>(line).ok());
-            if let Some(Call { request: Request::Cancel { call }, .. }) = call {
-                cancelled.set(call);
-            } else if sender.send(line).is_err() {
-                return;
+/// Reads the input, but only while somebody listens: a mock that is deaf leaves it unread. Cancellations are heard at once.
+#[derive(Default)]
+struct Ears {
+    /// Lets the reader read on to the next call.
+    permits: Option<Sender<()>>,
+    /// Whether it may.
+    is_open: bool,
+}
+
+impl Ears {
+    /// Starts the reader; the lines that are no cancellations come out.
+    fn listen(&mut self, cancelled: Cancelled) -> Receiver<io::Result<String>> {
+        let (permits, permitted) = channel();
+        let (sender, lines) = channel();
+        self.permits = Some(permits);
+        std::thread::spawn(move || {
+            let mut input = io::stdin().lines();
+            for () in permitted {
+                loop {
+                    let Some(line) = input.next() else { return };
+                    let call = line.as_ref().ok().and_then(|line| serde_json::from_str::<Call>(line).ok());
+                    if let Some(Call { request: Request::Cancel { call }, .. }) = call {
+                        cancelled.set(call);
+                        continue;
+                    }
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                    break;
+                }
             }
+        });
+        lines
+    }
+
+    /// The next call is waited for, or a cancellation.
+    fn open(&mut self) {
+        if let (false, Some(permits)) = (self.is_open, &self.permits) {
+            self.is_open = permits.send(()).is_ok();
         }
-    });
-    lines
+    }
+
+    /// A call has come.
+    fn close(&mut self) {
+        self.is_open = false;
+    }
 }
 
 fn send(reply: &Reply) -> io::Result<()> {
@@ -117,7 +154,10 @@ impl Mock {
                 self.generations += 1;
                 self.generate(&request).map(Answer::Generated)
             }
-            Request::Complete(request) => self.complete(id, &request).map(Answer::Completed),
+            Request::Complete(request) => {
+                self.ears.open();
+                self.complete(id, &request).map(Answer::Completed)
+            }
             Request::Score { tokens, from, full } => {
                 self.score(&tokens, from as usize, full.as_deref()).map(Answer::Scored)
             }
