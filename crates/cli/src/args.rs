@@ -370,8 +370,14 @@ pub struct Sweep {
     /// Engines, comma-separated [default: all that are installed]
     #[arg(long, value_delimiter = ',', value_name = "E", help_heading = "Axes")]
     pub engine: Vec<String>,
-    /// Models: hf:org/name[@revision], folders, .gguf files, synthetic:tiny|60M|1B|3B|8B
-    #[arg(long, value_delimiter = ',', value_name = "M", help_heading = "Axes")]
+    /// The models.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "M",
+        help_heading = "Axes",
+        help = "Models: hf:org/name[@revision], folders, .gguf files, synthetic:tiny|60M|1B|3B|8B"
+    )]
     pub model: Vec<String>,
     /// Built-in checkpoints: 1B, 3B, 8B, 70B, 405B (Llama 3 Instruct)
     #[arg(long, value_delimiter = ',', value_name = "SIZE", help_heading = "Axes")]

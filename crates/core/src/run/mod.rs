@@ -12,8 +12,8 @@ mod controller;
 mod cross_check;
 mod launch;
 mod log;
-mod observer;
 mod never;
+mod observer;
 mod prompt;
 mod resident;
 mod resume;
@@ -24,9 +24,9 @@ mod usage;
 mod visit;
 
 pub use controller::{CaseRounds, Controller, Measured, Next, Rounds, Visit};
+pub use never::{NEVER_STARTED, never_started};
 pub use observer::{Observer, Unobserved};
 pub use prompt::{Prompt, draw};
-pub use never::{NEVER_STARTED, never_started};
 pub use resident::Residency;
 pub(crate) use resume::ASIDE;
 pub use resume::{Earlier, can_go_on};
@@ -88,7 +88,7 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// Seed of the order of the rounds.
     pub seed: u64,
-    /// Whether the logs of a run that a person stops are left open, for [`resume`] to go on with.
+    /// Whether the logs of a run that a person stops are left open, for [`resume()`] to go on with.
     pub leave_open: bool,
 }
 

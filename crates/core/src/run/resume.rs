@@ -1,9 +1,9 @@
 //! Going on with a run that was cut off. Its logs hold whole rounds, each closed by a probe that stands in all of them; what
 //! comes after the last round that all logs have is put aside, and the round is measured again.
 
+use super::Options;
 use super::case::{Running, gives_up};
 use super::controller::{Measured, Rounds, Visit};
-use super::Options;
 use crate::engine::{Failed, Kind};
 use crate::record::{Event, LogWriter, Result, write_error as log_error};
 use std::fs;
@@ -47,7 +47,8 @@ impl Earlier {
     /// The file cannot be read.
     pub fn read(log: &Path) -> Result<Earlier> {
         let bytes = fs::read(log).map_err(|cause| log_error(log, cause))?;
-        let run = crate::record::head(log).map_err(|cause| log_error(log, cause))?.and_then(|mut head| head.remove("run"));
+        let run =
+            crate::record::head(log).map_err(|cause| log_error(log, cause))?.and_then(|mut head| head.remove("run"));
         let mut at = bytes.windows(2).position(|two| two == b"\n\n").map_or(bytes.len(), |at| at + 2);
         let mut events = Vec::new();
         while let Some(length) = bytes[at..].iter().position(|byte| *byte == b'\n') {
@@ -135,7 +136,7 @@ pub(super) fn common_rounds(earlier: &[Earlier]) -> u32 {
     if one_run { earlier.iter().map(Earlier::rounds).min().unwrap_or(0) } else { 0 }
 }
 
-/// Whether there is a whole round that all of these logs hold: then [`super::resume`] goes on after it.
+/// Whether there is a whole round that all of these logs hold: then [`super::resume()`] goes on after it.
 pub fn can_go_on(earlier: &[Earlier]) -> bool {
     common_rounds(earlier) > 0
 }
@@ -181,5 +182,6 @@ fn put_tail_aside(log: &Path, keep: u64) -> Result<u64> {
 
 /// Whether two introductions are those of one worker.
 pub(super) fn is_the_same(known: &Hello, now: &Hello) -> bool {
-    (&known.engine_version, &known.worker_version, &known.build) == (&now.engine_version, &now.worker_version, &now.build)
+    (&known.engine_version, &known.worker_version, &known.build)
+        == (&now.engine_version, &now.worker_version, &now.build)
 }

@@ -40,12 +40,7 @@ pub(super) struct End {
 
 impl<'a> Runner<'a> {
     /// Nothing is started yet.
-    pub fn new(
-        jobs: &'a [Job],
-        options: &'a Options,
-        hooks: Hooks<'a>,
-        earlier: &[Earlier],
-    ) -> Result<Runner<'a>> {
+    pub fn new(jobs: &'a [Job], options: &'a Options, hooks: Hooks<'a>, earlier: &[Earlier]) -> Result<Runner<'a>> {
         let done = if earlier.len() == jobs.len() { resume::common_rounds(earlier) } else { 0 };
         let name = match earlier.first().filter(|_| done > 0) {
             Some(first) => first.run.clone(),

@@ -57,7 +57,8 @@ fn of_folder(folder: &Path) -> Option<Shape> {
     let text = std::fs::read(folder.join("config.json")).ok()?;
     let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
     let number = |key: &str| config[key].as_u64();
-    let (layers, hidden, heads) = (number("num_hidden_layers")?, number("hidden_size")?, number("num_attention_heads")?);
+    let (layers, hidden, heads) =
+        (number("num_hidden_layers")?, number("hidden_size")?, number("num_attention_heads")?);
     let kv_heads = number("num_key_value_heads").unwrap_or(heads);
     let head = number("head_dim").or_else(|| hidden.checked_div(heads))?;
     let (ffn, vocab) = (number("intermediate_size")?, number("vocab_size")?);
@@ -73,7 +74,8 @@ fn of_gguf(path: &Path) -> Option<Shape> {
     let file = Gguf::open(path).ok()?;
     let arch = file.metadata.str("general.architecture")?.to_owned();
     let number = |key: &str| file.metadata.u64(&format!("{arch}.{key}"));
-    let (layers, hidden, heads) = (number("block_count")?, number("embedding_length")?, number("attention.head_count")?);
+    let (layers, hidden, heads) =
+        (number("block_count")?, number("embedding_length")?, number("attention.head_count")?);
     let kv_heads = number("attention.head_count_kv").unwrap_or(heads);
     let head = number("attention.key_length").or_else(|| hidden.checked_div(heads))?;
     let kv_values = 2u64.checked_mul(layers)?.checked_mul(kv_heads)?.checked_mul(head)?;
@@ -105,7 +107,9 @@ fn nominal(name: &str) -> f64 {
     if let Some(rest) = lower.strip_prefix("q0") {
         return if rest.contains("32") { 32.0 } else { 16.0 };
     }
-    for (prefix, more) in [("iq", 1.0), ("tq", 1.0), ("q", 1.0), ("int", 0.5), ("nf", 0.5), ("mxfp", 1.0), ("nvfp", 1.0)] {
+    for (prefix, more) in
+        [("iq", 1.0), ("tq", 1.0), ("q", 1.0), ("int", 0.5), ("nf", 0.5), ("mxfp", 1.0), ("nvfp", 1.0)]
+    {
         if let Some(bits) = lower.strip_prefix(prefix).and_then(digits) {
             return bits + more;
         }

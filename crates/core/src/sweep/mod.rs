@@ -28,7 +28,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder.
-    #[error("cannot {doing} {path}: {cause}; what was measured is in the raw logs, and `tokometer sweep --resume` goes on")]
+    #[error(
+        "cannot {doing} {path}: {cause}; what was measured is in the raw logs, and `tokometer sweep --resume` goes on"
+    )]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -44,7 +46,9 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A file of the sweep makes no sense.
-    #[error("{path} cannot be read: {reason}; remove it and begin the sweep again with its options: what is measured is found in the raw logs")]
+    #[error(
+        "{path} cannot be read: {reason}; remove it and begin the sweep again with its options: what is measured is found in the raw logs"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -21,7 +21,9 @@ pub fn show(session: &Session<'_>, stored: &Stored, state: &State, as_json: bool
     }
     let Tally { total, ok, failed, skipped, open } = stored.tally(state);
     let nodes = if stored.hosts.is_empty() { String::new() } else { format!(" on {} machines", stored.hosts.len()) };
-    terminal.line(&format!("sweep: {total} case(s){nodes}: {ok} measured, {failed} failed, {skipped} skipped, {open} to do"));
+    terminal.line(&format!(
+        "sweep: {total} case(s){nodes}: {ok} measured, {failed} failed, {skipped} skipped, {open} to do"
+    ));
     if let Some(best) = best(stored, state) {
         terminal.line(&format!("fastest decode: {:.1} tok/s, {}", best.decode_tok_s, best.title));
     }
