@@ -1,7 +1,6 @@
 //! How far a running sweep is, for other terminals: `sweep/live.json`, replaced between repetitions.
 
 use super::Place;
-use super::state::Tally;
 use serde::{Deserialize, Serialize};
 
 /// The fastest case so far.
@@ -51,13 +50,5 @@ impl Live {
     /// What a sweep wrote last.
     pub fn read(place: &Place) -> Option<Live> {
         serde_json::from_slice(&std::fs::read(place.live()).ok()?).ok()
-    }
-
-    /// Share of the plan that is done, 0 to 1, the block under way included.
-    pub fn share(&self, tally: &Tally, cases_of_block: usize) -> f64 {
-        let done = tally.total.saturating_sub(tally.open) as f64;
-        let (now, all) = self.repetitions;
-        let part = if all > 0 { cases_of_block as f64 * now as f64 / all as f64 } else { 0.0 };
-        ((done + part) / tally.total.max(1) as f64).min(1.0)
     }
 }

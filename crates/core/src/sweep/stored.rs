@@ -48,13 +48,18 @@ impl Stored {
         self.blocks.iter().map(|block| block.cases.len()).sum()
     }
 
+    /// The machines that each measure all of it; a single `None` where the cases are measured once.
+    pub fn machines(&self) -> Vec<Option<&str>> {
+        match self.hosts.is_empty() {
+            true => vec![None],
+            false => self.hosts.iter().map(|host| Some(host.as_str())).collect(),
+        }
+    }
+
     /// The cases as they stand, over all machines.
     pub fn tally(&self, state: &State) -> Tally {
         let mut all = Tally::default();
-        match self.hosts.is_empty() {
-            true => all = state.tally(self),
-            false => self.hosts.iter().for_each(|host| all += state.on_host(Some(host)).tally(self)),
-        }
+        self.machines().into_iter().for_each(|machine| all += state.on_host(machine).tally(self));
         all
     }
 

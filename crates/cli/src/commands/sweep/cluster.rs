@@ -57,13 +57,13 @@ impl OnSlurm<'_> {
         // What was submitted before may still run.
         follower.look(&slurm)?;
         let mut submitted = 0;
-        for host in hosts_or_one(stored) {
+        for host in stored.machines() {
             let under_way: BTreeSet<u32> = follower
                 .tasks()
-                .filter(|task| task.node == host && !task.state.is_over())
+                .filter(|task| task.node.as_deref() == host && !task.state.is_over())
                 .map(|task| task.task)
                 .collect();
-            let here = state.on_host(host.as_deref());
+            let here = state.on_host(host);
             let open: Vec<u32> = (0u32..)
                 .zip(&stored.blocks)
                 .filter(|(at, _)| !under_way.contains(at))
@@ -71,7 +71,7 @@ impl OnSlurm<'_> {
                 .map(|(at, _)| at)
                 .collect();
             if !open.is_empty() {
-                let arrays = slurm.submit(&open, host.as_deref(), 1)?;
+                let arrays = slurm.submit(&open, host, 1)?;
                 submitted += open.len();
                 arrays.iter().for_each(|array| follower.add(array));
             }
@@ -151,14 +151,6 @@ impl OnSlurm<'_> {
         }
         words.extend(["sweep".into(), "--task".into(), format!("\"${TASK}\"")]);
         Ok(words.join(" "))
-    }
-}
-
-/// Each machine, or one time for all of them.
-fn hosts_or_one(stored: &Stored) -> Vec<Option<String>> {
-    match stored.hosts.is_empty() {
-        true => vec![None],
-        false => stored.hosts.iter().map(|host| Some(host.clone())).collect(),
     }
 }
 

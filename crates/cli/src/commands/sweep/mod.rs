@@ -111,11 +111,7 @@ fn standing(place: &Place) -> Result<State> {
 /// Opens cases again that are to be measured again.
 fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut State, options: &Sweep) -> Result<()> {
     let mut aside: Vec<PathBuf> = Vec::new();
-    let hosts: Vec<Option<&str>> = match stored.hosts.is_empty() {
-        true => vec![None],
-        false => stored.hosts.iter().map(|host| Some(host.as_str())).collect(),
-    };
-    for host in hosts {
+    for host in stored.machines() {
         *state = state.on_host(host);
         for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
             let Some(standing) = state.of(&planned.hash) else { continue };

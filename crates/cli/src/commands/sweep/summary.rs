@@ -50,12 +50,8 @@ type Bad<'a> = (&'a Planned, Finish);
 
 /// What failed or was skipped, by reason, in the order of the plan.
 fn failures<'a>(stored: &'a Stored, state: &State) -> Vec<(String, Vec<Bad<'a>>)> {
-    let hosts: Vec<Option<&str>> = match stored.hosts.is_empty() {
-        true => vec![None],
-        false => stored.hosts.iter().map(|host| Some(host.as_str())).collect(),
-    };
     let mut found: Vec<(String, Vec<Bad<'a>>)> = Vec::new();
-    for state in hosts.into_iter().map(|host| state.on_host(host)) {
+    for state in stored.machines().into_iter().map(|host| state.on_host(host)) {
         for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
             let Some(standing) = state.of(&planned.hash).filter(|standing| standing.finish != Finish::Ok) else {
                 continue;
