@@ -1,6 +1,7 @@
 //! What the harness costs: our llama.cpp worker driven through the protocol against the same loop in a process that nobody
-//! drives, in turn.
+//! drives, in turn; and what the harness itself computes while its worker generates.
 
+use super::asleep::{self, Asleep};
 use super::table::{Table, figure, highest, median, range, ratios};
 use super::{Bench, Options, Report, tokometer};
 use crate::paths;
@@ -16,6 +17,8 @@ const PROMPT: u32 = 64;
 const GENERATED: u32 = 128;
 /// Passes of each side in a round.
 const PASSES: u32 = 8;
+/// Tokens of the long generations during which the harness is watched, and how many there are.
+const LONG: (u32, u32) = (1024, 4);
 
 /// One side: decode tok/s, every pass of every round.
 #[derive(Default)]
@@ -51,6 +54,8 @@ fn run(options: &Options) -> Result<Report> {
         let last = |side: &Side| figure(side.0.last().map_or(f64::NAN, |passes| median(passes)));
         say("bench", format!("round {round} of {rounds}: driven {}, alone {} tok/s", last(&driven), last(&bare)));
     }
+    say("bench", "watching the harness during long generations");
+    let asleep = watched(&dir, model, quantize, &threads, options.threads)?;
     let by_round = ratios(&driven.medians(), &bare.medians());
     let mut table = Table::new(&["", "driven", "best", "alone", "best", "ratio by round: median (range)", "of bests"]);
     table.row([
@@ -71,12 +76,50 @@ fn run(options: &Options) -> Result<Report> {
         notes: vec![
             "one process of the worker for each side and round, one warm-up pass each; medians of the passes".into(),
             "of bests: the fastest pass of each side, which the rest of the machine disturbed least".into(),
+            middle_of(&by_round),
+            format!(
+                "while its worker generated, {} s in all, the harness computed {:.1} us per second, in {} of {} intervals of a tenth of a second",
+                figure(asleep.span_ns as f64 / 1e9),
+                asleep.us_per_s(),
+                asleep.awake,
+                asleep.intervals
+            ),
         ],
         raw: json!({
             "model": model, "native": prepared.native, "threads": threads, "prompt": PROMPT, "generated": GENERATED,
             "passes": PASSES, "driven_decode_tok_s": driven.0, "alone_decode_tok_s": bare.0, "ratios": by_round,
+            "harness_while_its_worker_generates": asleep.raw(),
         }),
     })
+}
+
+/// The 95% interval of the median that the order of the ratios gives, whatever their distribution: between the `k`-th from
+/// below and from above, with `k` from the binomial distribution of how many lie below the median.
+fn middle_of(ratios: &[f64]) -> String {
+    let mut sorted = ratios.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len() as u32;
+    // Probability that at most `k` of `n` lie below.
+    let (mut below, mut chance, mut k) = (0.0, 0.5f64.powi(n as i32), 0);
+    while k < n / 2 && below + chance <= 0.025 {
+        below += chance;
+        chance *= f64::from(n - k) / f64::from(k + 1);
+        k += 1;
+    }
+    match k {
+        0 => "too few rounds for an interval of the median ratio".into(),
+        k => {
+            let (low, high) = (sorted[k as usize - 1], sorted[(n - k) as usize]);
+            format!("95% interval of the median ratio, from the order of the rounds: {low:.4} to {high:.4}")
+        }
+    }
+}
+
+fn watched(dir: &Path, model: &str, quantize: &str, threads: &str, count: u32) -> Result<Asleep> {
+    let (generated, repetitions) = (LONG.0.to_string(), LONG.1.to_string());
+    let what = ["run", "--engine", "llamacpp", "--model", model, "--quantize", quantize, "--threads", threads];
+    let how = ["--prompt-tokens", "8", "--gen-tokens", &generated, "--launches", "1", "--repetitions", &repetitions];
+    asleep::watch(tokometer::command(dir, &[&what[..], &how].concat()), count)
 }
 
 fn ours(dir: &Path, model: &str, quantize: &str, threads: &str) -> Result<Vec<f64>> {
@@ -95,4 +138,18 @@ fn alone(gguf: &Path, threads: &str) -> Result<Vec<f64>> {
     let times = value["decode_ns"].as_array().into_iter().flatten().filter_map(Value::as_f64);
     let steps = value["steps"].as_f64().unwrap_or(f64::NAN);
     Ok(times.map(|ns| steps * 1e9 / ns).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::middle_of;
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_tables() {
+        // For 15 values the fourth from either end: 96.5%; for 6 the first: 96.9%.
+        let ratios: Vec<f64> = (1..=15).map(f64::from).collect();
+        assert!(middle_of(&ratios).ends_with("4.0000 to 12.0000"), "{}", middle_of(&ratios));
+        assert!(middle_of(&ratios[..6]).ends_with("1.0000 to 6.0000"));
+        assert!(middle_of(&ratios[..5]).starts_with("too few"));
+    }
 }

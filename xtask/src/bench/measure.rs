@@ -67,7 +67,8 @@ fn peak_of(pid: u32) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
+/// Processes that a process has started and that still run.
+pub fn children_of(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()

@@ -3,6 +3,7 @@
 //! A benchmark is one file and one line in [`BENCHES`]. It returns a table for people and its raw figures, which are
 //! written to `.tokometer/bench/results/NAME.json` together with the command, the machine and the versions.
 
+mod asleep;
 mod collate;
 mod convert;
 mod distance;

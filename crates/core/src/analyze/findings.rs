@@ -86,12 +86,15 @@ fn changed(group: &Group) -> Vec<Finding> {
 
 fn grows(group: &Group) -> Option<Finding> {
     let growth = group.growth.as_ref().filter(|growth| growth.established)?;
+    // Established, so both ends of the interval are on one side of 0.
+    let (more, sign) = if growth.ms_per_token < 0.0 { ("less", -1e3) } else { ("more", 1e3) };
+    let (one, other) = (growth.ci.0 * sign, growth.ci.1 * sign);
     let text = format!(
-        "A decode step of {} takes {:.2} µs more with each token of context (99% interval {:.2} to {:.2}): {:+.1}% from the first step to the last.",
+        "A decode step of {} takes {:.2} µs {more} with each token of context (99% interval {:.2} to {:.2}): {:+.1}% from the first step to the last.",
         name(group),
-        growth.ms_per_token * 1e3,
-        growth.ci.0 * 1e3,
-        growth.ci.1 * 1e3,
+        growth.ms_per_token * sign,
+        one.min(other),
+        one.max(other),
         growth.share * 100.0,
     );
     Some(Finding { text, established: true })
@@ -134,6 +137,11 @@ mod tests {
         let all: Vec<_> = (1..=4).map(|launch| one("a", "run", launch, 1, &ms)).collect();
         let analysis = analyze(&all);
         let told = analysis.findings.iter().find(|finding| finding.text.contains("token of context")).unwrap();
-        assert!(told.established && told.text.contains("20.00 µs") && told.text.contains("+7.5%"), "{}", told.text);
+        assert!(told.established && told.text.contains("20.00 µs more") && told.text.contains("+7.5%"), "{}", told.text);
+        let ms: Vec<f64> = (0..40).map(|i| 10.0 - 0.02 * f64::from(i)).collect();
+        let all: Vec<_> = (1..=4).map(|launch| one("a", "run", launch, 1, &ms)).collect();
+        let analysis = analyze(&all);
+        let told = analysis.findings.iter().find(|finding| finding.text.contains("token of context")).unwrap();
+        assert!(told.text.contains("20.00 µs less") && !told.text.contains("to -"), "{}", told.text);
     }
 }

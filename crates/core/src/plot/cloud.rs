@@ -4,7 +4,7 @@
 use super::canvas::{Area, Canvas, Stroke};
 use super::frame::{Axis, Frame, title, title_height};
 use super::sheet::Panel;
-use super::style::{Align, INK, SMALL, Type, look};
+use super::style::{Align, INK, MUTED, SMALL, Type, look};
 use super::text;
 use crate::analyze::{Better, front};
 
@@ -12,6 +12,9 @@ use crate::analyze::{Better, front};
 const BELOW: f64 = 42.0;
 /// Least height of the plot area, units.
 const LEAST: f64 = 230.0;
+
+/// Units from a point within which its label needs no line.
+const NEAR: f64 = 12.0;
 
 /// An axis reaches no further than so many times the largest value.
 const WIDEST: f64 = 1.6;
@@ -87,12 +90,15 @@ impl Panel for Cloud {
     fn draw(&self, canvas: &mut Canvas, area: Area) {
         let top = title(canvas, area, &self.title) + 12.0;
         let tall = area.height - top - BELOW;
-        let highest = farthest(self.dots.iter().map(|dot| (dot.y, dot.ci)));
-        let farthest = farthest(self.dots.iter().map(|dot| (dot.x, dot.x_ci)));
-        let vertical = Axis::from_zero(highest, tall, 26.0, 42.0);
+        let (ys, xs) = (
+            self.dots.iter().map(|dot| (dot.y, Dot::interval(dot.ci))),
+            self.dots.iter().map(|dot| (dot.x, Dot::interval(dot.x_ci))),
+        );
+        let vertical = Axis::around(nearest(ys.clone()), farthest(ys), tall, 26.0, 42.0);
         let left = vertical.tick_width() + 28.0;
         let plot = Area { x: area.x + left, y: area.y + top, width: area.width - left - 10.0, height: tall };
-        let frame = Frame::draw(canvas, plot, Axis::from_zero(farthest, plot.width, 40.0, 64.0), vertical);
+        let horizontal = Axis::around(nearest(xs.clone()), farthest(xs), plot.width, 40.0, 64.0);
+        let frame = Frame::draw(canvas, plot, horizontal, vertical);
         frame.label_x(canvas, &self.x);
         frame.label_y(canvas, &self.y, vertical.tick_width() + 16.0);
         self.join(canvas, &frame);
@@ -100,10 +106,14 @@ impl Panel for Cloud {
         for dot in &self.dots {
             let (x, y) = (frame.x(dot.x), frame.y(dot.y.max(0.0)));
             if let Some((low, high)) = Dot::interval(dot.x_ci) {
-                canvas.whisker((frame.x(low), y), (frame.x(high).min(plot.right()), y), 4.0);
+                let (from, to) = (frame.x(low).max(plot.x), frame.x(high).min(plot.right()));
+                canvas.whisker((from, y), (to, y), 4.0);
+                taken.push(Area { x: from, y: y - 2.0, width: to - from, height: 4.0 });
             }
             if let Some((low, high)) = Dot::interval(dot.ci) {
-                canvas.whisker((x, frame.y(low)), (x, frame.y(high).max(plot.y)), 4.0);
+                let (from, to) = (frame.y(low).min(plot.bottom()), frame.y(high).max(plot.y));
+                canvas.whisker((x, from), (x, to), 4.0);
+                taken.push(Area { x: x - 2.0, y: to, width: 4.0, height: from - to });
             }
             canvas.marker((x, y), 5.0, look(dot.slot), true);
             taken.push(Area { x: x - 6.0, y: y - 6.0, width: 12.0, height: 12.0 });
@@ -114,14 +124,31 @@ impl Panel for Cloud {
             let short = dot.label.split_once(' ').map_or(dot.label.as_str(), |(_, rest)| rest);
             for label in [dot.label.as_str(), short] {
                 let label = text::shorten(label, SMALL.size, plot.width * 0.6);
-                if let Some((at, style)) = place(at, &label, plot, &taken) {
-                    taken.push(bounds(at, &label, style));
-                    canvas.text(at, &label, style);
+                if let Some((beside, style)) = place(at, &label, plot, &taken) {
+                    let own = bounds(beside, &label, style);
+                    lead(canvas, at, own);
+                    taken.push(own);
+                    canvas.text(beside, &label, style);
                     break;
                 }
             }
         }
     }
+}
+
+/// A thin line from a point to a label that does not stand beside it.
+fn lead(canvas: &mut Canvas, (x, y): (f64, f64), label: Area) {
+    let to = (x.clamp(label.x, label.right()), y.clamp(label.y, label.bottom()));
+    let (dx, dy) = (to.0 - x, to.1 - y);
+    let length = dx.hypot(dy);
+    if length > NEAR {
+        canvas.line((x + dx / length * 5.0, y + dy / length * 5.0), to, Stroke::new(MUTED, 0.5));
+    }
+}
+
+/// The least that an axis must hold: the beginning of every interval.
+fn nearest(values: impl Iterator<Item = (f64, Option<(f64, f64)>)>) -> f64 {
+    values.map(|(value, ci)| ci.map_or(value, |(low, _)| low.min(value))).fold(f64::INFINITY, f64::min)
 }
 
 /// How far an axis must reach: to the end of every interval, but not so far that an interval of a few samples makes all
@@ -148,7 +175,7 @@ fn bounds((x, y): (f64, f64), label: &str, style: Type) -> Area {
 fn place((x, y): (f64, f64), label: &str, plot: Area, taken: &[Area]) -> Option<((f64, f64), Type)> {
     let style = SMALL.in_color(INK);
     let sides = [(10.0, style), (-10.0, style.right()), (0.0, style.centred())];
-    let heights = [4.0, -10.0, 18.0, -24.0, 32.0, -38.0, 46.0];
+    let heights = [4.0, -10.0, 18.0, -24.0, 32.0, -38.0, 46.0, -52.0, 60.0, -66.0, 74.0, 88.0];
     let mut spots =
         heights.into_iter().flat_map(|dy| sides.into_iter().map(move |(dx, style)| ((x + dx, y + dy), style)));
     let free = |spot: &((f64, f64), Type)| {

@@ -28,6 +28,9 @@ pub(super) enum Scale {
     Log,
 }
 
+/// Share of the highest value above which all must lie for an axis to begin elsewhere than at 0.
+const FAR: f64 = 0.7;
+
 impl Axis {
     /// An axis on which categories have their places.
     pub fn places(count: f64) -> Axis {
@@ -41,6 +44,21 @@ impl Axis {
         let max = high / (1.0 - share);
         let ticks = (length / spacing).clamp(2.0, 8.0);
         Axis { min: 0.0, max, scale: Scale::Linear { step: nice_step(max / ticks) } }
+    }
+
+    /// For points: from 0, or from a tick below `low` where all lie so far from 0 that they would crowd together at the far
+    /// end. `room` and `spacing` as in [`Axis::from_zero`].
+    pub fn around(low: f64, high: f64, length: f64, room: f64, spacing: f64) -> Axis {
+        let whole = Axis::from_zero(high, length, room, spacing);
+        if !(low.is_finite() && low > FAR * high) {
+            return whole;
+        }
+        // Points that are all the same still get an axis of some width.
+        let width = (high - low).max(0.05 * high);
+        let share = (room / length.max(1.0)).clamp(0.0, 0.7);
+        let step = nice_step(width / (1.0 - share) / (length / spacing).clamp(2.0, 8.0));
+        let min = ((high - width) / step + 1e-9).floor() * step;
+        Axis { min, max: min + (high - min) / (1.0 - share), scale: Scale::Linear { step } }
     }
 
     /// Logarithmic, from `low` to `high` (both above 0), widened to numbers that get a tick.
@@ -195,6 +213,19 @@ mod tests {
         assert_eq!(axis.max, 100.0);
         assert_eq!(axis.scale, Scale::Linear { step: 20.0 });
         assert_eq!(Axis::from_zero(0.0, 200.0, 0.0, 40.0).max, 1.0);
+    }
+
+    #[test]
+    fn points_far_from_zero_get_an_axis_around_them() {
+        let axis = Axis::around(0.93, 0.99, 300.0, 26.0, 42.0);
+        assert!(axis.min > 0.8 && axis.min <= 0.93 && axis.max > 0.99, "{axis:?}");
+        let Scale::Linear { step } = axis.scale else { panic!("{axis:?}") };
+        assert!((axis.min / step - (axis.min / step).round()).abs() < 1e-6, "{axis:?}");
+        // Not where one is near 0, and not into nothing where all are the same.
+        assert_eq!(Axis::around(10.0, 90.0, 200.0, 20.0, 40.0), Axis::from_zero(90.0, 200.0, 20.0, 40.0));
+        let same = Axis::around(1.0, 1.0, 300.0, 26.0, 42.0);
+        assert!(same.min < 1.0 && same.max > 1.0, "{same:?}");
+        assert_eq!(Axis::around(f64::INFINITY, 0.0, 200.0, 0.0, 40.0).min, 0.0);
     }
 
     #[test]

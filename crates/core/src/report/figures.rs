@@ -126,11 +126,20 @@ fn spelled(name: &str) -> String {
 
 fn most_accurate(analysis: &Analysis) -> Option<String> {
     let measured = |score: &&Score| score.groups.iter().any(|i| analysis.groups[*i].decode.is_some());
-    let tasks = analysis.scores.iter().filter(|score| !score.is_distance()).filter(measured);
-    let best = tasks.max_by(|a, b| a.value.total_cmp(&b.value))?;
+    let tasks = || analysis.scores.iter().filter(|score| !score.is_distance()).filter(measured);
+    let highest = tasks().map(|score| score.value).max_by(f64::total_cmp)?;
+    let best = tasks().find(|score| score.value == highest)?;
+    let same = |other: &&Score| {
+        (&other.metric, &other.environment, other.value) == (&best.metric, &best.environment, best.value)
+    };
+    let others = match tasks().filter(same).count() {
+        1 => String::new(),
+        2 => " and one other".to_owned(),
+        n => format!(" and {} others", n - 1),
+    };
     let sure = best.interval.map(|ci| format!(" (95% interval {})", interval(best.value, ci))).unwrap_or_default();
     Some(format!(
-        "Highest {} on {}: {} {}, {}{sure}.",
+        "Highest {} on {}: {} {}{others}, {}{sure}.",
         best.metric,
         best.environment,
         best.engine,
