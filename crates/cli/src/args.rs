@@ -1,6 +1,6 @@
 //! What can be typed. Nothing is checked here but form; see `settings`.
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Arg, Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 use tokometer_core::plan;
 use tokometer_core::run::Residency;
@@ -289,24 +289,9 @@ pub struct Prepare {
     pub device: Option<String>,
 }
 
-/// `run` and `all`.
+/// How often each case is measured, what ends that, and who stays loaded meanwhile.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct Run {
-    /// What.
-    #[command(flatten)]
-    pub selection: Selection,
-    /// Draws the prompt and the order of the rounds [default: 42]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Prompt tokens: the prefill [default: 512]
-    #[arg(long, value_name = "N")]
-    pub prompt_tokens: Option<u32>,
-    /// Generated tokens: the first ends the prefill, the others are decode steps [default: 128]
-    #[arg(long, value_name = "N")]
-    pub gen_tokens: Option<u32>,
-    /// Tokens in the KV cache before the prompt
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub depth: u32,
+pub struct Often {
     /// Launches (starts of the engine's process) of each case, spread evenly over the rounds [default: 3]
     #[arg(long, value_name = "N")]
     pub launches: Option<u32>,
@@ -335,6 +320,40 @@ pub struct Run {
     /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given
     #[arg(long)]
     pub quick: bool,
+}
+
+/// What a worker may take.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Limits {
+    /// Memory that each worker may use, as 6G or 500M; one that needs more is recorded as out of memory [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<String>,
+    /// Seconds without an answer after which a worker counts as hung
+    #[arg(long, value_name = "S", default_value_t = 900)]
+    pub timeout: u64,
+}
+
+/// `run` and `all`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Run {
+    /// What.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Draws the prompt and the order of the rounds [default: 42]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Prompt tokens: the prefill [default: 512]
+    #[arg(long, value_name = "N")]
+    pub prompt_tokens: Option<u32>,
+    /// Generated tokens: the first ends the prefill, the others are decode steps [default: 128]
+    #[arg(long, value_name = "N")]
+    pub gen_tokens: Option<u32>,
+    /// Tokens in the KV cache before the prompt
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub depth: u32,
+    /// How often.
+    #[command(flatten)]
+    pub often: Often,
     /// Flash attention: on, off, or auto as the engine likes
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "on", "off"])]
     pub flash_attn: String,
@@ -356,16 +375,14 @@ pub struct Run {
     /// An engine's own setting, NAME=VALUE; may be repeated
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
-    /// Memory that each worker may use, as 6G or 500M; one that needs more is recorded as out of memory [default: no limit]
-    #[arg(long, value_name = "SIZE")]
-    pub memory_limit: Option<String>,
-    /// Seconds without an answer after which a worker counts as hung
-    #[arg(long, value_name = "S", default_value_t = 900)]
-    pub timeout: u64,
+    /// What a worker may take.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// `sweep`. What is a list here is an axis.
-#[derive(Debug, Clone, Default, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
+#[command(mut_args = of_blocks)]
 pub struct Sweep {
     /// Engines, comma-separated [default: all that are installed]
     #[arg(long, value_delimiter = ',', value_name = "E", help_heading = "Axes")]
@@ -418,39 +435,12 @@ pub struct Sweep {
     /// An engine's own setting, NAME=VALUE; a name that comes twice is an axis
     #[arg(long = "option", value_name = "NAME=VALUE", help_heading = "Axes")]
     pub options: Vec<String>,
-    /// Launches of each case, spread evenly over the rounds [default: 3]
-    #[arg(long, value_name = "N")]
-    pub launches: Option<u32>,
-    /// Rounds of each block; at most so many with --until or --budget [default: one for each launch]
-    #[arg(long, value_name = "N")]
-    pub rounds: Option<u32>,
-    /// Add rounds to a block until the 95% interval of every figure is within this share on either side, as 1%
-    #[arg(long, value_name = "P%", value_parser = plan::until)]
-    pub until: Option<f64>,
-    /// With --until: of the ratio of every case to the first one of its block
-    #[arg(long)]
-    pub ratios: bool,
-    /// Time that the rounds of one block may take, as 90s, 10m or 1h
-    #[arg(long, value_name = "TIME", value_parser = plan::budget)]
-    pub budget: Option<u64>,
-    /// Keep engines loaded between rounds: auto (where memory allows), always, never
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = residency)]
-    pub resident: Residency,
-    /// Repetitions of each case in a round [default: 5]
-    #[arg(long, value_name = "N")]
-    pub repetitions: Option<u32>,
-    /// Warm-up passes after a start, never in the figures
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub warmup: u32,
-    /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given
-    #[arg(long)]
-    pub quick: bool,
-    /// Memory that each worker may use, as 6G [default: what is free, where control groups can be made]
-    #[arg(long, value_name = "SIZE")]
-    pub memory_limit: Option<String>,
-    /// Seconds without an answer after which a worker counts as hung
-    #[arg(long, value_name = "S", default_value_t = 900)]
-    pub timeout: u64,
+    /// How often.
+    #[command(flatten)]
+    pub often: Often,
+    /// What a worker may take.
+    #[command(flatten)]
+    pub limits: Limits,
     /// A llama.cpp convert_hf_to_gguf.py for architectures that Tokometer does not convert itself
     #[arg(long, value_name = "PATH")]
     pub converter: Option<PathBuf>,
@@ -483,6 +473,28 @@ pub struct Sweep {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `sweep` says of flags that `run` has as well, where its words are others: flag, help.
+const OF_BLOCKS: &[(&str, &str)] = &[
+    ("rounds", "Rounds of each block; at most so many with --until or --budget [default: one for each launch]"),
+    (
+        "until",
+        "Add rounds to a block until the 95% interval of every figure is within this share on either side, as 1%",
+    ),
+    ("ratios", "With --until: of the ratio of every case to the first one of its block"),
+    ("budget", "Time that the rounds of one block may take, as 90s, 10m or 1h"),
+    (
+        "memory_limit",
+        "Memory that each worker may use, as 6G [default: what is free, where control groups can be made]",
+    ),
+];
+
+fn of_blocks(arg: Arg) -> Arg {
+    match OF_BLOCKS.iter().find(|(flag, _)| arg.get_id().as_str() == *flag) {
+        Some((_, help)) => arg.help(*help),
+        None => arg,
+    }
 }
 
 fn residency(text: &str) -> Result<Residency, &'static str> {
@@ -740,6 +752,17 @@ mod tests {
                 "{}",
                 command.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn a_sweep_speaks_of_its_blocks() {
+        let args = Args::command();
+        let sweep = args.find_subcommand("sweep").unwrap();
+        for (flag, help) in OF_BLOCKS {
+            let found = sweep.get_arguments().find(|arg| arg.get_id().as_str() == *flag);
+            let told = found.and_then(|arg| arg.get_help()).map(ToString::to_string);
+            assert_eq!(told.as_deref(), Some(*help), "{flag}");
         }
     }
 }
