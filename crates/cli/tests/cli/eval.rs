@@ -15,6 +15,12 @@ fn results(dir: &Dir) -> Vec<(String, Value)> {
         .collect()
 }
 
+/// A field of every example of a result.
+fn examples<'a, T>(result: &'a Value, field: &str, read: impl Fn(&'a Value) -> Option<T>) -> Vec<T> {
+    let examples = result["examples"].as_array().unwrap();
+    examples.iter().map(|example| read(&example[field]).unwrap()).collect()
+}
+
 fn journals(dir: &Dir) -> Vec<String> {
     names(&dir.path("verifiers_results")).into_iter().filter(|name| name.ends_with(".partial.jsonl")).collect()
 }
@@ -36,7 +42,7 @@ fn each_quantization_is_evaluated_and_compared() {
     for (name, result) in &found {
         assert!(name.starts_with("llamacpp_") && name.contains("_tiny_") && name.contains("_uuid"), "{name}");
         assert_eq!((result["returncode"].as_i64(), result["num_examples"].as_u64()), (Some(0), Some(4)), "{result}");
-        assert_eq!(result["examples"].as_array().unwrap().len(), 4);
+        assert_eq!(examples(result, "id", Value::as_str).len(), 4);
         assert!(
             result["metrics"]["reward"]["avg"].as_f64().is_some_and(|mean| (0.0..=1.0).contains(&mean)),
             "{result}"
@@ -57,12 +63,9 @@ fn greedy_answers_repeat_and_the_differences_of_equal_answers_are_nothing() {
     let more = ["--quantize", "float16", "--env", "copy", "--num-examples", "3", "--max-tokens", "4", "--json"];
     let run = || -> Value { serde_json::from_str(&dir.ok(&on_tiny("eval", "llamacpp", &more)).out).unwrap() };
     let (first, second) = (run(), run());
-    let replies = |told: &Value| {
-        let examples = told["results"][0]["examples"].as_array().unwrap().clone();
-        examples.iter().map(|example| example["reply"].clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(replies(&first), replies(&second));
-    assert_eq!(replies(&first).len(), 3);
+    let replies = examples(&first["results"][0], "reply", Value::as_str);
+    assert_eq!(replies, examples(&second["results"][0], "reply", Value::as_str));
+    assert_eq!(replies.len(), 3);
     assert!(first["differences"].as_array().unwrap().is_empty());
 }
 
@@ -92,8 +95,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
     let ran = dir.ok(&arguments);
     assert!(ran.err.contains("of 40 examples were done by an earlier attempt"), "{}", said(&ran));
     let found = results(&dir);
-    let examples = found[0].1["examples"].as_array().unwrap();
-    let ids: Vec<&str> = examples.iter().map(|example| example["id"].as_str().unwrap()).collect();
+    let ids = examples(&found[0].1, "id", Value::as_str);
     assert_eq!(ids, (0..40).map(|i| format!("q{i}")).collect::<Vec<_>>());
     assert!(found[0].1["resumed_examples"].as_u64().unwrap() >= 3);
     assert!(journals(&dir).is_empty());
@@ -122,8 +124,7 @@ fn means(dir: &Dir, environment: &str) -> Vec<(String, f64)> {
     let results = results(dir);
     let of = results.iter().filter(|(_, result)| result["environment"] == environment);
     of.map(|(_, result)| {
-        let scores = result["examples"].as_array().unwrap().iter().map(|example| example["score"].as_f64().unwrap());
-        let scores: Vec<f64> = scores.collect();
+        let scores = examples(result, "score", Value::as_f64);
         (result["engine"].as_str().unwrap().to_owned(), scores.iter().sum::<f64>() / scores.len() as f64)
     })
     .collect()
@@ -178,9 +179,9 @@ fn the_real_vf_eval_and_lm_eval_score_tinygrad_too() {
     let found = results(&dir);
     assert_eq!(found.len(), 3, "{}", said(&ran));
     for (name, result) in &found {
-        let examples = result["examples"].as_array().unwrap();
-        let right = examples.iter().filter(|example| example["score"].as_f64() == Some(1.0)).count();
-        assert!(examples.len() == 6 && right >= 4, "{name}: {result}");
+        let scores = examples(result, "score", Value::as_f64);
+        let right = scores.iter().filter(|score| **score == 1.0).count();
+        assert!(scores.len() == 6 && right >= 4, "{name}: {result}");
     }
 }
 
@@ -204,10 +205,7 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
     let found = results(&dir);
     assert_eq!(found.len(), 3, "{}", said(&ran));
     let of = |kind: &str| &found.iter().find(|(_, result)| result["kind"] == kind).unwrap().1;
-    let scores = |kind: &str| {
-        let examples = of(kind)["examples"].as_array().unwrap();
-        examples.iter().map(|example| example["score"].as_f64().unwrap()).collect::<Vec<_>>()
-    };
+    let scores = |kind: &str| examples(of(kind), "score", Value::as_f64);
     assert_eq!(scores("verifiers").len(), 3);
     // The same messages to the same greedy model.
     assert_eq!(scores("verifiers"), scores("native"));
