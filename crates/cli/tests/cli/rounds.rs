@@ -193,7 +193,7 @@ fn ends_that_make_no_sense_are_refused() {
 }
 
 /// A run that is under way: an event of that kind is in a log.
-fn under_way(dir: &Dir, kind: &str, more: &[&str]) -> Child {
+pub fn under_way(dir: &Dir, kind: &str, more: &[&str]) -> Child {
     let fixed = ["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4"];
     let mut command = dir.command(&[&fixed[..], more].concat());
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
