@@ -21,7 +21,7 @@ pub fn throw(file: &Path) -> Option<&'static str> {
 
 /// Where the dice stand afterwards, and the fault that they show (the generator of D. Knuth's MMIX).
 fn next(percent: u64, state: u64) -> (u64, Option<&'static str>) {
-    let state: u64 = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     // The lowest bits repeat soon.
     let shown = state >> 33;
     let fault = FAULTS[(shown / 100) as usize % FAULTS.len()];
