@@ -25,6 +25,12 @@ fn journals(dir: &Dir) -> Vec<String> {
     names(&dir.path("verifiers_results")).into_iter().filter(|name| name.ends_with(".partial.jsonl")).collect()
 }
 
+/// Arguments of an evaluation of the tiny model, with these further ones. On one thread: two would wait for each other
+/// wherever other tests keep the processors busy.
+fn on_llamacpp<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    on_tiny("eval", "llamacpp", &[&["--threads", "1"][..], more].concat())
+}
+
 fn said(ran: &Ran) -> String {
     format!("{}\n{}", ran.out, ran.err)
 }
@@ -34,7 +40,7 @@ fn each_quantization_is_evaluated_and_compared() {
     let dir = Dir::new("eval");
     let more =
         ["--quantize", "float16,nf4", "--env", "reverse-text,choice", "--num-examples", "4", "--max-tokens", "4"];
-    let ran = dir.ok(&on_tiny("eval", "llamacpp", &more));
+    let ran = dir.ok(&on_llamacpp(&more));
     assert!(ran.out.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{}", ran.out);
     assert!(ran.out.contains("nf4 (Q4_K_M)"), "{}", ran.out);
     let found = results(&dir);
@@ -61,7 +67,7 @@ fn each_quantization_is_evaluated_and_compared() {
 fn greedy_answers_repeat_and_the_differences_of_equal_answers_are_nothing() {
     let dir = Dir::new("eval-json");
     let more = ["--quantize", "float16", "--env", "copy", "--num-examples", "3", "--max-tokens", "4", "--json"];
-    let run = || -> Value { serde_json::from_str(&dir.ok(&on_tiny("eval", "llamacpp", &more)).out).unwrap() };
+    let run = || -> Value { serde_json::from_str(&dir.ok(&on_llamacpp(&more)).out).unwrap() };
     let (first, second) = (run(), run());
     let replies = examples(&first["results"][0], "reply", Value::as_str);
     assert_eq!(replies, examples(&second["results"][0], "reply", Value::as_str));
@@ -78,7 +84,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
     dir.write("mine.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
     let file = dir.path("mine.jsonl");
     let more = ["--quantize", "float16", "--env", file.to_str().unwrap()];
-    let arguments = on_tiny("eval", "llamacpp", &more);
+    let arguments = on_llamacpp(&more);
     let mut child = dir.command(&arguments).spawn().unwrap();
     let lines = || {
         let journal = journals(&dir).first().map(|name| dir.path("verifiers_results").join(name));
@@ -105,7 +111,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
 fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
     let dir = Dir::new("eval-fails");
     let more = ["--quantize", "q9_nonsense,float16", "--env", "copy", "--num-examples", "2", "--max-tokens", "2"];
-    let ran = dir.run(&on_tiny("eval", "llamacpp", &more));
+    let ran = dir.run(&on_llamacpp(&more));
     ran.fails(3, &["does not offer the quantization \"q9_nonsense\""]);
     let codes: Vec<i64> = results(&dir).iter().map(|(_, result)| result["returncode"].as_i64().unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
@@ -193,6 +199,8 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
         "eval",
         "--engine",
         "llamacpp",
+        "--threads",
+        "1",
         "--model",
         &model,
         "--quantize",
