@@ -10,7 +10,7 @@ import collections
 import json
 import math
 import pathlib
-import re
+import sys
 
 import numpy as np
 
@@ -20,6 +20,10 @@ import reference
 import tasks
 import tokenizer
 import words
+
+sys.path.append(str(words.HERE.parent / "evals"))
+
+from tokometer_scores import score
 
 # Of the 95% interval.
 Z = 1.959963984540054
@@ -34,27 +38,6 @@ def wilson(right, n):
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return [round(middle - half, 4), round(middle + half, 4)]
-
-
-def lcs(a, b):
-    """Length of the longest common subsequence."""
-    before = [0] * (len(b) + 1)
-    for x in a:
-        row = [0]
-        for j, y in enumerate(b):
-            row.append(before[j] + 1 if x == y else max(row[j], before[j + 1]))
-        before = row
-    return before[-1]
-
-
-def score(entry, answer):
-    """1 for a right answer, 0 for a wrong one; between them for `lcs`, which is 2 LCS / (both lengths)."""
-    expected, answer = entry["answer"], answer.strip()
-    if entry["scorer"] == "regex":
-        return float(re.search(expected, answer) is not None)
-    if entry["scorer"] == "lcs":
-        return 2 * lcs(answer, expected) / max(1, len(answer) + len(expected))
-    return float(answer == expected)
 
 
 def answers(model, codec, entries):
@@ -111,7 +94,8 @@ def judge(model, codec, sets, texts):
     """Scores of every set and text."""
     found = {}
     for name, entries in sets.items():
-        marks = [score(entry, answer) for entry, answer in zip(entries, answers(model, codec, entries))]
+        said = zip(entries, answers(model, codec, entries))
+        marks = [score(entry["scorer"], entry["answer"], answer) for entry, answer in said]
         found[name] = summary(marks)
         if name == "reverse-text":
             short = [mark for mark, entry in zip(marks, entries) if len(entry["answer"]) <= SHORT]

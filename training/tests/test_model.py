@@ -118,7 +118,8 @@ class Shipped(unittest.TestCase):
         said = reference.Reference(config, weights)
         codec = tokenizer.Codec(json.loads((MODEL / "tokenizer.json").read_text(encoding="utf-8")))
         entries = [json.loads(question.line(i)) for i, question in enumerate(tasks.held_out("copy", "dev", 20))]
-        marks = [evaluate.score(e, a) for e, a in zip(entries, evaluate.answers(said, codec, entries))]
+        answers = evaluate.answers(said, codec, entries)
+        marks = [evaluate.score(e["scorer"], e["answer"], a) for e, a in zip(entries, answers)]
         self.assertGreaterEqual(sum(marks), 16)
 
     @unittest.skipIf(model is None, "jax is not installed")

@@ -97,13 +97,6 @@ class Parts(unittest.TestCase):
 
 
 class Scores(unittest.TestCase):
-    def test_longest_common_subsequence(self):
-        self.assertEqual(evaluate.lcs("abcde", "ace"), 3)
-        self.assertEqual(evaluate.lcs("abc", ""), 0)
-        entry = {"answer": "retemokot", "scorer": "lcs"}
-        self.assertEqual(evaluate.score(entry, " retemokot\n"), 1)
-        self.assertAlmostEqual(evaluate.score(entry, "retemokt"), 16 / 17)
-
     def test_wilsons_interval(self):
         # Newcombe (1998), table I: 81 of 263.
         low, high = evaluate.wilson(81, 263)

@@ -20,6 +20,7 @@ const PYTHON: &[(&str, Option<&str>)] = &[
     ("workers/tinygrad", Some("tinygrad")),
     ("workers/mlc-llm", None),
     ("crates/serve", Some("openai")),
+    ("evals", None),
     ("training", Some("training")),
 ];
 

@@ -1,6 +1,6 @@
 //! Flags and `tokometer.toml` joined and checked, before anything is touched.
 
-use crate::args::{Global, Run, Selection};
+use crate::args::{Global, Often, Run, Selection};
 use anyhow::{Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -149,8 +149,8 @@ pub struct RunSettings {
 
 /// What the options of `run` say for every case: workload, settings, seed, how often.
 pub fn base(args: &Run, config: &Config, machine: &Machine) -> Result<Base> {
-    let defaults = &config.defaults;
-    let quick = args.quick;
+    let (defaults, asked) = (&config.defaults, &args.often);
+    let quick = asked.quick;
     let pick = |flag: Option<u32>, own: Option<u32>, quick_value: u32, value: u32| {
         flag.or(if quick { Some(quick_value) } else { own }).unwrap_or(value)
     };
@@ -160,14 +160,14 @@ pub fn base(args: &Run, config: &Config, machine: &Machine) -> Result<Base> {
         depth: args.depth,
     };
     let often = if quick { Schedule::quick() } else { Schedule::default() };
-    let launches = pick(args.launches, defaults.launches, often.launches, often.launches);
+    let launches = pick(asked.launches, defaults.launches, often.launches, often.launches);
     let schedule = Schedule {
-        launches: launches_in(launches, args)?,
-        repetitions: pick(args.repetitions, defaults.repetitions, often.repetitions, often.repetitions),
-        warmup: args.warmup,
+        launches: launches_in(launches, asked)?,
+        repetitions: pick(asked.repetitions, defaults.repetitions, often.repetitions, often.repetitions),
+        warmup: asked.warmup,
     };
     schedule.validate()?;
-    let ends = Ends { rounds: args.rounds, until: args.until, ratios: args.ratios, budget_s: args.budget };
+    let ends = Ends { rounds: asked.rounds, until: asked.until, ratios: asked.ratios, budget_s: asked.budget };
     let ends = ends.or_one_round_per_launch(schedule.launches)?;
     workload.validate()?;
     let settings = Settings {
@@ -182,7 +182,7 @@ pub fn base(args: &Run, config: &Config, machine: &Machine) -> Result<Base> {
         kv_type: args.kv_type.clone(),
         device: args.device.clone(),
         options: options(args)?,
-        memory_limit: args.memory_limit.as_deref().map(memory_limit).transpose()?,
+        memory_limit: args.limits.memory_limit.as_deref().map(memory_limit).transpose()?,
     };
     Ok(Base { workload, settings, seed: args.seed.or(defaults.seed).unwrap_or(42), schedule, ends })
 }
@@ -212,7 +212,7 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
             case.settings.options.entry(key).or_insert(value);
         }
     }
-    let timeouts = timeouts(args.timeout);
+    let timeouts = timeouts(args.limits.timeout);
     Ok(RunSettings { found, model, cases, refused, schedule, ends, timeouts, seed, machine })
 }
 
@@ -222,8 +222,8 @@ pub fn timeouts(seconds: u64) -> Timeouts {
 }
 
 /// Launches that fit into the rounds: a round starts an engine once at most.
-fn launches_in(launches: u32, args: &Run) -> Result<u32> {
-    match (args.rounds, args.launches) {
+fn launches_in(launches: u32, often: &Often) -> Result<u32> {
+    match (often.rounds, often.launches) {
         // Refused with the other numbers that make no sense.
         (Some(0), _) => Ok(launches),
         (Some(rounds), Some(asked)) if asked > rounds => {

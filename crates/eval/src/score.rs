@@ -90,6 +90,18 @@ mod tests {
         assert_eq!(score(&example(Scorer::Lcs, "abc"), "abd "), Some(2.0 / 3.0));
     }
 
+    /// The tests of `evals/tokometer_scores.py` read the same table.
+    #[test]
+    fn rust_scores_as_python_does() {
+        for line in include_str!("../../../evals/scores.jsonl").lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| case[name].as_str().unwrap();
+            let scorer = serde_json::from_value(case["scorer"].clone()).unwrap();
+            let found = score(&example(scorer, text("answer")), text("reply")).unwrap();
+            assert!((found - case["score"].as_f64().unwrap()).abs() < 1e-12, "{found}: {line}");
+        }
+    }
+
     #[test]
     fn the_most_likely_choice_is_taken() {
         assert_eq!(chosen(&[-3.0, -1.0, -2.0]), Some(1));

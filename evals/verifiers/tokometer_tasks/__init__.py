@@ -1,34 +1,11 @@
 """Tokometer's task sets for verifiers: JSON lines with id, prompt, answer, scorer, scored as Tokometer scores them."""
 
 import json
-import re
 from pathlib import Path
 
 import verifiers.v1 as vf
 from tokometer_chat import TokometerChat
-
-
-def lcs(a, b):
-    """Length of the longest common subsequence."""
-    before = [0] * (len(b) + 1)
-    for x in a:
-        row = [0]
-        for j, y in enumerate(b):
-            row.append(before[j] + 1 if x == y else max(row[j], before[j + 1]))
-        before = row
-    return before[-1]
-
-
-def score(scorer, answer, reply):
-    """0 to 1."""
-    reply = reply.strip()
-    if scorer == "regex":
-        return float(re.search(answer, reply) is not None)
-    answer = answer.strip()
-    if scorer == "lcs":
-        both = len(answer) + len(reply)
-        return 2 * lcs(reply, answer) / both if both else 1.0
-    return float(reply == answer)
+from tokometer_scores import score
 
 
 class TokometerData(vf.TaskData):

@@ -4,16 +4,18 @@
 //! context, `sleep_ms` real time per generation, `slow_after=N` (every generation after the N-th takes an hour),
 //! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
-//! `fault_counter`. For `complete` see [`complete`].
+//! `fault_counter`; `fail_random=FILE` makes generations fail at random, see [`dice`]. For `complete` see [`complete`].
 //!
 //! Scores are known as well: at every position the token that is given next has the log-probability -16 / bits (of
 //! `mock-16`: -1), and all others share the rest.
 
 mod complete;
+mod dice;
 
 use complete::Cancelled;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokometer_protocol::{
@@ -27,6 +29,7 @@ const FAULTS: &[&str] = &[
     "hang_in_load",
     "deaf",
     "crash_in_generate",
+    "exit",
     "hang",
     "killed",
     "garbage",
@@ -260,6 +263,12 @@ impl Mock {
         self.options.get("fault").map_or("", String::as_str)
     }
 
+    /// What goes wrong in a generation.
+    fn fault_of_generation(&self) -> &str {
+        let thrown = self.options.get("fail_random").and_then(|file| dice::throw(Path::new(file)));
+        thrown.unwrap_or_else(|| self.fault())
+    }
+
     fn number(&self, name: &str, default: u64) -> u64 {
         self.options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
@@ -271,11 +280,12 @@ impl Mock {
         }
         let mut n = request.gen_tokens;
         let mut prompt_tokens = request.prompt.len() as u32;
-        match self.fault() {
+        match self.fault_of_generation() {
             "crash_in_generate" => {
                 eprintln!("mock: about to crash");
                 std::process::abort();
             }
+            "exit" => std::process::exit(3),
             "hang" => std::thread::sleep(Duration::from_secs(3600)),
             "killed" => {
                 let _ = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();

@@ -74,7 +74,7 @@ fn rounds(session: &Session<'_>, options: &Run, settings: RunSettings, jobs: &[J
         output: session.folders.output(),
         schedule: settings.schedule,
         ends: settings.ends,
-        resident: options.resident,
+        resident: options.often.resident,
         machine: settings.machine,
         command: command_line(),
         timeouts: settings.timeouts,

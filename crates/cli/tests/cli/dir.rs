@@ -30,6 +30,11 @@ impl Dir {
         self.0.join(inside)
     }
 
+    /// The lock of whoever measures in this folder; it holds the number of the process.
+    pub fn lock(&self) -> PathBuf {
+        self.path("measuring.lock")
+    }
+
     /// Writes a file inside.
     pub fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
         let path = self.path(inside);
@@ -37,7 +42,7 @@ impl Dir {
         std::fs::write(path, content).unwrap();
     }
 
-    /// The program, in this folder.
+    /// The program, in this folder. It waits for others in this folder and for nobody else.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
@@ -45,6 +50,7 @@ impl Dir {
             .arg(&self.0)
             .args(arguments)
             .current_dir(&self.0)
+            .env("TOKOMETER_LOCK", self.lock())
             .env("NO_COLOR", "1")
             .env("COLUMNS", "80");
         command

@@ -15,8 +15,20 @@ fn results(dir: &Dir) -> Vec<(String, Value)> {
         .collect()
 }
 
+/// A field of every example of a result.
+fn examples<'a, T>(result: &'a Value, field: &str, read: impl Fn(&'a Value) -> Option<T>) -> Vec<T> {
+    let examples = result["examples"].as_array().unwrap();
+    examples.iter().map(|example| read(&example[field]).unwrap()).collect()
+}
+
 fn journals(dir: &Dir) -> Vec<String> {
     names(&dir.path("verifiers_results")).into_iter().filter(|name| name.ends_with(".partial.jsonl")).collect()
+}
+
+/// Arguments of an evaluation of the tiny model, with these further ones. On one thread: two would wait for each other
+/// wherever other tests keep the processors busy.
+fn on_llamacpp<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    on_tiny("eval", "llamacpp", &[&["--threads", "1"][..], more].concat())
 }
 
 fn said(ran: &Ran) -> String {
@@ -28,7 +40,7 @@ fn each_quantization_is_evaluated_and_compared() {
     let dir = Dir::new("eval");
     let more =
         ["--quantize", "float16,nf4", "--env", "reverse-text,choice", "--num-examples", "4", "--max-tokens", "4"];
-    let ran = dir.ok(&on_tiny("eval", "llamacpp", &more));
+    let ran = dir.ok(&on_llamacpp(&more));
     assert!(ran.out.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{}", ran.out);
     assert!(ran.out.contains("nf4 (Q4_K_M)"), "{}", ran.out);
     let found = results(&dir);
@@ -36,7 +48,7 @@ fn each_quantization_is_evaluated_and_compared() {
     for (name, result) in &found {
         assert!(name.starts_with("llamacpp_") && name.contains("_tiny_") && name.contains("_uuid"), "{name}");
         assert_eq!((result["returncode"].as_i64(), result["num_examples"].as_u64()), (Some(0), Some(4)), "{result}");
-        assert_eq!(result["examples"].as_array().unwrap().len(), 4);
+        assert_eq!(examples(result, "id", Value::as_str).len(), 4);
         assert!(
             result["metrics"]["reward"]["avg"].as_f64().is_some_and(|mean| (0.0..=1.0).contains(&mean)),
             "{result}"
@@ -55,14 +67,11 @@ fn each_quantization_is_evaluated_and_compared() {
 fn greedy_answers_repeat_and_the_differences_of_equal_answers_are_nothing() {
     let dir = Dir::new("eval-json");
     let more = ["--quantize", "float16", "--env", "copy", "--num-examples", "3", "--max-tokens", "4", "--json"];
-    let run = || -> Value { serde_json::from_str(&dir.ok(&on_tiny("eval", "llamacpp", &more)).out).unwrap() };
+    let run = || -> Value { serde_json::from_str(&dir.ok(&on_llamacpp(&more)).out).unwrap() };
     let (first, second) = (run(), run());
-    let replies = |told: &Value| {
-        let examples = told["results"][0]["examples"].as_array().unwrap().clone();
-        examples.iter().map(|example| example["reply"].clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(replies(&first), replies(&second));
-    assert_eq!(replies(&first).len(), 3);
+    let replies = examples(&first["results"][0], "reply", Value::as_str);
+    assert_eq!(replies, examples(&second["results"][0], "reply", Value::as_str));
+    assert_eq!(replies.len(), 3);
     assert!(first["differences"].as_array().unwrap().is_empty());
 }
 
@@ -75,7 +84,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
     dir.write("mine.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
     let file = dir.path("mine.jsonl");
     let more = ["--quantize", "float16", "--env", file.to_str().unwrap()];
-    let arguments = on_tiny("eval", "llamacpp", &more);
+    let arguments = on_llamacpp(&more);
     let mut child = dir.command(&arguments).spawn().unwrap();
     let lines = || {
         let journal = journals(&dir).first().map(|name| dir.path("verifiers_results").join(name));
@@ -92,8 +101,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
     let ran = dir.ok(&arguments);
     assert!(ran.err.contains("of 40 examples were done by an earlier attempt"), "{}", said(&ran));
     let found = results(&dir);
-    let examples = found[0].1["examples"].as_array().unwrap();
-    let ids: Vec<&str> = examples.iter().map(|example| example["id"].as_str().unwrap()).collect();
+    let ids = examples(&found[0].1, "id", Value::as_str);
     assert_eq!(ids, (0..40).map(|i| format!("q{i}")).collect::<Vec<_>>());
     assert!(found[0].1["resumed_examples"].as_u64().unwrap() >= 3);
     assert!(journals(&dir).is_empty());
@@ -103,7 +111,7 @@ fn an_evaluation_that_died_goes_on_where_it_was() {
 fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
     let dir = Dir::new("eval-fails");
     let more = ["--quantize", "q9_nonsense,float16", "--env", "copy", "--num-examples", "2", "--max-tokens", "2"];
-    let ran = dir.run(&on_tiny("eval", "llamacpp", &more));
+    let ran = dir.run(&on_llamacpp(&more));
     ran.fails(3, &["does not offer the quantization \"q9_nonsense\""]);
     let codes: Vec<i64> = results(&dir).iter().map(|(_, result)| result["returncode"].as_i64().unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
@@ -122,8 +130,7 @@ fn means(dir: &Dir, environment: &str) -> Vec<(String, f64)> {
     let results = results(dir);
     let of = results.iter().filter(|(_, result)| result["environment"] == environment);
     of.map(|(_, result)| {
-        let scores = result["examples"].as_array().unwrap().iter().map(|example| example["score"].as_f64().unwrap());
-        let scores: Vec<f64> = scores.collect();
+        let scores = examples(result, "score", Value::as_f64);
         (result["engine"].as_str().unwrap().to_owned(), scores.iter().sum::<f64>() / scores.len() as f64)
     })
     .collect()
@@ -178,9 +185,9 @@ fn the_real_vf_eval_and_lm_eval_score_tinygrad_too() {
     let found = results(&dir);
     assert_eq!(found.len(), 3, "{}", said(&ran));
     for (name, result) in &found {
-        let examples = result["examples"].as_array().unwrap();
-        let right = examples.iter().filter(|example| example["score"].as_f64() == Some(1.0)).count();
-        assert!(examples.len() == 6 && right >= 4, "{name}: {result}");
+        let scores = examples(result, "score", Value::as_f64);
+        let right = scores.iter().filter(|score| **score == 1.0).count();
+        assert!(scores.len() == 6 && right >= 4, "{name}: {result}");
     }
 }
 
@@ -192,6 +199,8 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
         "eval",
         "--engine",
         "llamacpp",
+        "--threads",
+        "1",
         "--model",
         &model,
         "--quantize",
@@ -204,10 +213,7 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
     let found = results(&dir);
     assert_eq!(found.len(), 3, "{}", said(&ran));
     let of = |kind: &str| &found.iter().find(|(_, result)| result["kind"] == kind).unwrap().1;
-    let scores = |kind: &str| {
-        let examples = of(kind)["examples"].as_array().unwrap();
-        examples.iter().map(|example| example["score"].as_f64().unwrap()).collect::<Vec<_>>()
-    };
+    let scores = |kind: &str| examples(of(kind), "score", Value::as_f64);
     assert_eq!(scores("verifiers").len(), 3);
     // The same messages to the same greedy model.
     assert_eq!(scores("verifiers"), scores("native"));

@@ -2,6 +2,7 @@
 //! unwritable disks.
 
 use crate::dir::{Dir, Ran, names, on_tiny, program};
+use crate::rounds::under_way;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -173,36 +174,20 @@ fn a_flood_of_output_neither_blocks_nor_fills_the_log() {
 /// kill -9 of the harness at several moments: what was measured before is collated, and no worker stays behind.
 #[test]
 fn a_killed_harness_loses_nothing_that_was_measured() {
-    for (i, wait) in [60, 150, 240, 420].into_iter().enumerate() {
+    let slow = ["--launches", "50", "--repetitions", "4", "--warmup", "0", "--option", "sleep_ms=20"];
+    for (i, wait) in [0, 60, 150, 240].into_iter().enumerate() {
         let dir = Dir::new(&format!("kill{i}"));
-        let mut command = dir.command(&on_tiny(
-            "run",
-            "mock",
-            &[
-                "--prompt-tokens",
-                "8",
-                "--gen-tokens",
-                "4",
-                "--launches",
-                "50",
-                "--repetitions",
-                "4",
-                "--warmup",
-                "0",
-                "--option",
-                "sleep_ms=20",
-            ],
-        ));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = under_way(&dir, "repetition", &slow);
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
         let logs = dir.logs();
-        let Some(partial) = logs.first() else { continue };
+        let partial = &logs[0];
         assert!(partial.ends_with(".partial"), "{logs:?}");
         let text = std::fs::read_to_string(dir.path("benchmark_output").join(partial)).unwrap();
         let repetitions =
             text.lines().filter(|line| line.starts_with("{\"event\":\"repetition\"") && line.ends_with('}')).count();
+        assert!(repetitions > 0, "{text}");
         dir.ok(&["collate"]);
         let rows = dir.rows();
         assert_eq!(

@@ -133,10 +133,14 @@ fn two_measurements_do_not_run_at_once() {
     let slow = on_tiny("run", "mock", &["--launches", "1", "--repetitions", "3", "--option", "sleep_ms=300"]);
     let mut first =
         dir.command(&slow).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    let holder = format!("process {}\n", first.id());
+    while std::fs::read_to_string(dir.lock()).ok().as_ref() != Some(&holder) {
+        assert!(first.try_wait().unwrap().is_none(), "it ended without taking the lock");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     let second = dir.run(&on_tiny("run", "mock", &["--quick"]));
     assert!(first.try_wait().unwrap().is_some(), "the second did not wait");
-    // Other tests measure too, so who was waited for is not said for certain.
-    assert!(second.err.contains("another measurement runs here"), "{}", second.err);
+    let waited = format!("another measurement runs here ({})", holder.trim());
+    assert!(second.err.contains(&waited), "{}", second.err);
     first.wait().unwrap();
 }

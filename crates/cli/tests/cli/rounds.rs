@@ -8,8 +8,15 @@ use std::time::{Duration, Instant};
 /// Four cases of the mock engine.
 const CASES: [&str; 2] = ["--quantize", "default,float16,int8,nf4"];
 
+/// As few as have an order.
+const TWO_CASES: [&str; 2] = ["--quantize", "default,nf4"];
+
 fn run(dir: &Dir, more: &[&str]) -> Ran {
-    let ran = dir.mock(&[&CASES[..], more].concat());
+    run_cases(dir, &CASES, more)
+}
+
+fn run_cases(dir: &Dir, cases: &[&str], more: &[&str]) -> Ran {
+    let ran = dir.mock(&[cases, more].concat());
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     ran
 }
@@ -110,7 +117,8 @@ fn a_resident_worker_loads_once_and_is_warmed_up_at_each_visit() {
 #[test]
 fn launches_are_spread_over_the_rounds() {
     let dir = Dir::new("spread");
-    run(&dir, &["--rounds", "4", "--launches", "2", "--repetitions", "1", "--resident", "always"]);
+    let schedule = ["--rounds", "4", "--launches", "2", "--repetitions", "1", "--resident", "always"];
+    run_cases(&dir, &TWO_CASES, &schedule);
     for events in logs(&dir) {
         let rounds = |kind| -> Vec<_> {
             of_kind(&events, kind).iter().map(|event| (event["launch"].as_u64(), event["round"].as_u64())).collect()
@@ -124,7 +132,8 @@ fn launches_are_spread_over_the_rounds() {
 #[test]
 fn nobody_stays_who_is_not_to() {
     let dir = Dir::new("never");
-    run(&dir, &["--rounds", "3", "--launches", "1", "--repetitions", "1", "--resident", "never"]);
+    let schedule = ["--rounds", "3", "--launches", "1", "--repetitions", "1", "--resident", "never"];
+    run_cases(&dir, &TWO_CASES, &schedule);
     for events in logs(&dir) {
         assert_eq!((of_kind(&events, "load").len(), of_kind(&events, "visit").len()), (3, 0));
         assert!(note(&events, "not_resident").unwrap().contains("as asked"));
@@ -166,7 +175,8 @@ fn a_budget_ends_the_run_early_with_whole_rounds_and_says_so() {
 #[test]
 fn narrow_intervals_end_the_run() {
     let dir = Dir::new("until");
-    let ran = run(&dir, &["--until", "1%", "--rounds", "50", "--repetitions", "2", "--resident", "always"]);
+    let ends = ["--until", "1%", "--rounds", "50", "--repetitions", "2", "--resident", "always"];
+    let ran = run_cases(&dir, &TWO_CASES, &ends);
     assert!(ran.out.contains('±'), "{}", ran.out);
     let all = logs(&dir);
     assert!(all.iter().all(|events| of_kind(events, "repetition").len() < 100));
@@ -176,7 +186,8 @@ fn narrow_intervals_end_the_run() {
 #[test]
 fn narrow_ratios_end_the_run() {
     let dir = Dir::new("until-ratios");
-    let ran = run(&dir, &["--until", "1%", "--ratios", "--rounds", "50", "--repetitions", "2", "--resident", "always"]);
+    let ends = ["--until", "1%", "--ratios", "--rounds", "50", "--repetitions", "2", "--resident", "always"];
+    let ran = run_cases(&dir, &TWO_CASES, &ends);
     assert!(ran.out.contains("interval of a ratio ±"), "{}", ran.out);
     assert_eq!(logs(&dir)[0][0]["schedule"]["ends"]["ratios"], true);
     dir.mock(&["--ratios"]).fails(1, &["--until 1% --ratios"]);
@@ -193,7 +204,7 @@ fn ends_that_make_no_sense_are_refused() {
 }
 
 /// A run that is under way: an event of that kind is in a log.
-fn under_way(dir: &Dir, kind: &str, more: &[&str]) -> Child {
+pub fn under_way(dir: &Dir, kind: &str, more: &[&str]) -> Child {
     let fixed = ["run", "--engine", "mock", "--model", "synthetic:tiny", "--prompt-tokens", "8", "--gen-tokens", "4"];
     let mut command = dir.command(&[&fixed[..], more].concat());
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -152,7 +152,9 @@ fn what_cannot_be_measured_is_a_row_with_its_reason() {
         "--quantize",
         "int8",
         "--depth",
-        "0,2000000",
+        "0,100000",
+        "--memory-limit",
+        "4G",
         "--prompt-tokens",
         "8",
         "--gen-tokens",
@@ -218,45 +220,101 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
+
+    /// Mostly short, for a sweep that goes on has less to do each time; now and then longer than a whole one takes.
+    fn pause(&mut self) -> Duration {
+        let longest = self.below(2500) + 1;
+        Duration::from_millis(self.below(longest))
+    }
 }
+
+/// Folders in which sweeps are killed at the same time.
+const LANES: u64 = 4;
+/// Kills in each lane.
+const KILLS: u32 = 25;
 
 /// Harness, worker, or both are killed at a hundred points; what comes out is what an undisturbed sweep makes.
 #[test]
 fn a_sweep_that_is_killed_a_hundred_times_loses_and_doubles_nothing() {
-    let first = matrix(&["--measure-only", "--option", "sleep_ms=3"]);
+    let first = matrix(&["--measure-only", "--threads", "1", "--option", "sleep_ms=3"]);
     let wanted = undisturbed("sweep-calm", &first);
-    let (mut kills, mut folders, mut dice) = (0, 0, Dice(42));
-    while kills < 100 {
-        let dir = Dir::new(&format!("sweep-killed-{folders}"));
-        folders += 1;
-        let mut arguments = first.clone();
-        loop {
-            let mut child = started(&dir, &arguments);
-            // More than a whole sweep takes, now and then.
-            std::thread::sleep(Duration::from_millis(dice.below(2500)));
-            let kind = dice.below(3);
+    // A sweep of the mock engine waits most of the time: others have room beside it.
+    std::thread::scope(|scope| {
+        for lane in 0..LANES {
+            let (first, wanted) = (&first, &wanted);
+            scope.spawn(move || {
+                let (mut kills, mut folders, mut dice) = (0, 0, Dice(42 + lane));
+                while kills < KILLS {
+                    folders += 1;
+                    let dir = Dir::new(&format!("sweep-killed-{lane}-{folders}"));
+                    kills += measured_under_fire(&dir, first, KILLS - kills, &mut dice);
+                    dir.ok(&["collate"]);
+                    assert_eq!(essence(&dir), *wanted, "folder {folders} of lane {lane} after {kills} kills");
+                    assert!(dir.logs().iter().all(|name| name.ends_with(".txt")), "{:?}", dir.logs());
+                }
+            });
+        }
+    });
+}
+
+/// Starts a sweep again and again until it is complete, and kills what runs at random points, `most` times at most. Returns
+/// the number of kills.
+fn measured_under_fire(dir: &Dir, first: &[&str], most: u32, dice: &mut Dice) -> u32 {
+    let (mut kills, mut arguments) = (0, first.to_vec());
+    loop {
+        let mut child = started(dir, &arguments);
+        while kills < most {
+            std::thread::sleep(dice.pause());
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
             let workers = children(child.id());
-            if child.try_wait().unwrap().is_none() && kills < 100 {
-                kills += 1;
-                if kind != 0 {
-                    workers.iter().for_each(|pid| kill(*pid));
-                }
-                if kind != 1 {
-                    kill(child.id() as i32);
-                }
+            let (harness, worker) = [(true, false), (false, true), (true, true)][dice.below(3) as usize];
+            if !harness && workers.is_empty() {
+                continue;
             }
-            let status = child.wait().unwrap();
-            if dir.path("sweep/plan.json").is_file() {
-                arguments = vec!["sweep", "--resume", "--retry-failed", "--measure-only"];
+            kills += 1;
+            if worker {
+                workers.iter().for_each(|pid| kill(*pid));
             }
-            if status.code() == Some(0) {
+            if harness {
+                kill(child.id() as i32);
                 break;
             }
         }
-        dir.ok(&["collate"]);
-        assert_eq!(essence(&dir), wanted, "folder {folders} after {kills} kills");
-        assert!(dir.logs().iter().all(|name| name.ends_with(".txt")), "{:?}", dir.logs());
+        let status = child.wait().unwrap();
+        if dir.path("sweep/plan.json").is_file() {
+            arguments = vec!["sweep", "--resume", "--retry-failed", "--measure-only"];
+        }
+        if status.code() == Some(0) {
+            return kills;
+        }
     }
+}
+
+/// The same with a worker that fails at random, in every way that it can.
+#[test]
+fn a_sweep_with_a_worker_that_fails_at_random_is_complete_in_the_end() {
+    // Where there are no dice in the working folder, nothing fails.
+    let first = matrix(&["--measure-only", "--timeout", "2", "--option", "fail_random=dice"]);
+    let wanted = undisturbed("sweep-steady", &first);
+    let dir = Dir::new("sweep-unsteady");
+    dir.write("dice", "15 6");
+    let mut ran = dir.run(&first);
+    assert_eq!(ran.code, 3, "nothing failed: {}\n{}", ran.out, ran.err);
+    for tries in 1.. {
+        ran = dir.run(&["sweep", "--resume", "--retry-failed", "--measure-only"]);
+        if ran.code != 3 {
+            break;
+        }
+        assert!(ran.out.contains("4 case(s)") && ran.out.contains(" 0 skipped, 0 to do"), "{}", ran.out);
+        assert!(tries < 30, "{}\n{}", ran.out, ran.err);
+    }
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("4 case(s): 4 measured, 0 failed, 0 skipped, 0 to do"), "{}", ran.out);
+    dir.ok(&["collate"]);
+    assert_eq!(essence(&dir), wanted);
+    assert_eq!(dir.logs().len(), 4);
 }
 
 /// A real full disk, where one can be made; the sweep goes on when there is room again.

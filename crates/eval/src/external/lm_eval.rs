@@ -2,7 +2,7 @@
 //!
 //! Tasks by log-likelihood need to know where a prompt ends in tokens: they ask the endpoint for its tokenizer.
 
-use super::{Order, Tool};
+use super::{Order, SCORES, Tool};
 use crate::result::Scored;
 use crate::task::BUILT_IN;
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ pub const LM_EVAL: Tool = Tool {
     variable: "TOKOMETER_LM_EVAL_PYTHON",
     package: "lm-eval",
     files: &[
-        ("tasks/tokometer_scores.py", include_str!("../../../../evals/lm_eval/tokometer_scores.py")),
+        ("tasks/tokometer_scores.py", SCORES),
         ("tasks/tokometer_reverse_text.yaml", include_str!("../../../../evals/lm_eval/tokometer_reverse_text.yaml")),
         ("tasks/tokometer_arithmetic.yaml", include_str!("../../../../evals/lm_eval/tokometer_arithmetic.yaml")),
         ("tasks/tokometer_copy.yaml", include_str!("../../../../evals/lm_eval/tokometer_copy.yaml")),

@@ -24,6 +24,9 @@ use tokometer_core::progress::Task;
 /// Between two looks at what a program has written.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The scorers, in Python.
+const SCORES: &str = include_str!("../../../../evals/tokometer_scores.py");
+
 /// A program of others.
 #[derive(Debug)]
 pub struct Tool {

@@ -1,6 +1,6 @@
 //! `vf-eval` of PyPI's `verifiers` 0.4: task sets of its version 1, results in `traces.jsonl`.
 
-use super::{Order, Tool};
+use super::{Order, SCORES, Tool};
 use crate::result::Scored;
 use crate::task::BUILT_IN;
 use crate::{Error, Result};
@@ -20,6 +20,7 @@ pub const VERIFIERS: Tool = Tool {
             "modules/tokometer_tasks/__init__.py",
             include_str!("../../../../evals/verifiers/tokometer_tasks/__init__.py"),
         ),
+        ("modules/tokometer_scores.py", SCORES),
         ("modules/tokometer_chat/__init__.py", include_str!("../../../../evals/verifiers/tokometer_chat/__init__.py")),
     ],
     arguments,
