@@ -199,8 +199,10 @@ Examples:
   tokometer serve --engine llamacpp --model synthetic:tiny --quantize nf4 --port 0 --json
 
 Answers /v1/chat/completions, /v1/completions, /v1/models and /health, streaming and not. One request is computed at a
-time, from scratch; the others wait. With --json one line tells when the model answers, and where. Ctrl-C (or SIGTERM)
-finishes what is being computed and refuses the rest; a second one gives it up.")]
+time, from scratch; the others wait. With --json one line tells when the model answers, and where. A client that is slow is
+served at its own pace; one that takes nothing of its answer for --client-timeout seconds counts as gone: its work is
+cancelled, its connection closed. Ctrl-C (or SIGTERM) finishes what is being computed and refuses the rest; a second one
+gives it up.")]
     Serve(Serve),
     /// What a quantization costs in accuracy: task sets put to each engine and quantization
     #[command(after_help = "\
@@ -646,6 +648,9 @@ pub struct Serve {
     /// Seconds without a token after which the engine counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
+    /// Seconds in which a client takes nothing of its answer, after which it counts as gone
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub client_timeout: u64,
 }
 
 /// `eval`.

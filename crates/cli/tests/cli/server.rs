@@ -4,6 +4,7 @@ use crate::dir::{Dir, on_tiny};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -89,10 +90,21 @@ impl Server {
 
     /// Sends a body and returns the connection on which the answer comes.
     pub fn send(&self, path: &str, body: &str) -> TcpStream {
-        let mut stream = self.connect();
-        stream.write_all(Server::head(path, body.len(), "").as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
-        stream
+        send_on(self.connect(), path, body)
+    }
+
+    /// The same for a client that will read little: the system keeps a few kilobytes for it and no more.
+    pub fn send_narrow(&self, path: &str, body: &str) -> TcpStream {
+        let stream = self.connect();
+        let bytes: libc::c_int = 4096;
+        let length = size_of_val(&bytes) as libc::socklen_t;
+        // SAFETY: the socket is open, and the value is an integer of that length.
+        let set = unsafe {
+            let value = (&raw const bytes).cast();
+            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, length)
+        };
+        assert_eq!(set, 0);
+        send_on(stream, path, body)
     }
 
     /// Asks and waits for the whole answer.
@@ -152,6 +164,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn send_on(mut stream: TcpStream, path: &str, body: &str) -> TcpStream {
+    stream.write_all(Server::head(path, body.len(), "").as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    stream
 }
 
 /// Reads an answer to its end.
