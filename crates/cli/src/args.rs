@@ -210,7 +210,7 @@ Examples:
   tokometer eval --env reverse-text,arithmetic --model ./checkpoint --quantize float16,int8,nf4
   tokometer eval --env mine.jsonl --num-examples 50 --engine llamacpp,tinygrad --size 1B
   tokometer eval --env vf:reverse-text,lm:choice --num-examples 20 --max-tokens 32 --model ./checkpoint
-  tokometer eval --env arithmetic,sort --size 1B --quantize all --jobs 3
+  tokometer eval --env arithmetic,sort --size 1B --quantize float16,int8,nf4 --jobs 3
   tokometer eval --env distance --size 1B --quantize default,nf4 --text wiki.test.raw
   tokometer eval --env distance --engine llamacpp,tinygrad --base llamacpp:float16 --model ./checkpoint --quantize nf4
   tokometer eval --import outputs/evals/gsm8k--m/1a2b3c4d --size 1B --engine llamacpp --quantize nf4
