@@ -266,7 +266,7 @@ fn clients_that_stop_reading_are_given_up_and_hold_up_and_leave_nothing() {
     // Far more than anybody keeps for a client.
     let long = server.completion(json!({"max_tokens": 90_000, "logprobs": 20, "stream": true})).to_string();
     let ask_all = || {
-        let mut stalled: Vec<_> = (0..3).map(|_| server.send_narrow("/v1/completions", &long)).collect();
+        let mut stalled: Vec<_> = (0..3).map(|_| server.send_narrow("/v1/completions", &long, 16 << 10)).collect();
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..3).map(|_| scope.spawn(move || server.complete(json!({})))).collect();
             // Each has its turn, though the ones before it never take the rest of theirs.
@@ -299,7 +299,7 @@ fn a_whole_answer_that_is_not_taken_is_dropped() {
     let server = Server::start(&dir, &["--client-timeout", "1"]);
     let before = sockets(server.pid());
     let long = server.completion(json!({"max_tokens": 4000, "logprobs": 20})).to_string();
-    let mut stream = server.send_narrow("/v1/completions", &long);
+    let mut stream = server.send_narrow("/v1/completions", &long, 16 << 10);
     let mut status = [0; 12];
     stream.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
@@ -315,7 +315,7 @@ fn a_slow_client_that_reads_on_gets_all_of_it() {
     let dir = Dir::new("serve-slow");
     let server = Server::start(&dir, &["--client-timeout", "2"]);
     let long = server.completion(json!({"max_tokens": 4000, "logprobs": 20, "stream": true})).to_string();
-    let mut stream = server.send("/v1/completions", &long);
+    let mut stream = server.send_narrow("/v1/completions", &long, 64 << 10);
     let (mut all, mut some) = (Vec::new(), vec![0; 32 << 10]);
     // All in all it takes longer than a client may take nothing.
     loop {

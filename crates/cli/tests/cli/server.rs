@@ -2,9 +2,9 @@
 
 use crate::dir::{Dir, on_tiny};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -74,10 +74,7 @@ impl Server {
 
     /// A connection.
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+        patient(TcpStream::connect(&self.address).unwrap())
     }
 
     /// The head of a request with a body of this length.
@@ -93,18 +90,13 @@ impl Server {
         send_on(self.connect(), path, body)
     }
 
-    /// The same for a client that will read little: the system keeps a few kilobytes for it and no more.
-    pub fn send_narrow(&self, path: &str, body: &str) -> TcpStream {
-        let stream = self.connect();
-        let bytes: libc::c_int = 4096;
-        let length = size_of_val(&bytes) as libc::socklen_t;
-        // SAFETY: the socket is open, and the value is an integer of that length.
-        let set = unsafe {
-            let value = (&raw const bytes).cast();
-            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, length)
-        };
-        assert_eq!(set, 0);
-        send_on(stream, path, body)
+    /// The same for a client that will read slowly: the system keeps so many bytes for it from the beginning, and no more.
+    pub fn send_narrow(&self, path: &str, body: &str, bytes: usize) -> TcpStream {
+        let address: SocketAddr = self.address.parse().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.connect(&address.into()).unwrap();
+        send_on(patient(socket.into()), path, body)
     }
 
     /// Asks and waits for the whole answer.
@@ -164,6 +156,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 fn send_on(mut stream: TcpStream, path: &str, body: &str) -> TcpStream {
