@@ -193,6 +193,7 @@ fn empty(subject: &Subject, environment: &Environment, wish: &Wish) -> EvalResul
         prompt_form: None,
         interval_95: None,
         resumed_examples: 0,
+        jobs: None,
         reason: None,
         command: subject.command.clone(),
         examples: Vec::new(),

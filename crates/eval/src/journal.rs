@@ -152,6 +152,13 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A process that another thread is just starting has the file open for a moment, too, and would keep the lock.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Examples and seconds of the earlier attempts. A later line of the same id is left out.
 fn read(path: &Path, key: &Key, bytes: &[u8]) -> Result<(Vec<Scored>, f64)> {
     let wrong = |why: String| Error::Form { path: path.to_owned(), what: "a journal of this evaluation", why };

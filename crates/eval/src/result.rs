@@ -103,6 +103,9 @@ pub struct EvalResult {
     /// Examples that an earlier, interrupted evaluation had done.
     #[serde(default)]
     pub resumed_examples: usize,
+    /// Evaluations that ran at a time, where it was more than one: `elapsed_seconds` is longer then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
     /// Why it failed.
     #[serde(default)]
     pub reason: Option<String>,
@@ -242,6 +245,7 @@ pub(crate) mod testing {
             prompt_form: None,
             interval_95: None,
             resumed_examples: 0,
+            jobs: None,
             reason: None,
             command: Vec::new(),
             examples: Vec::new(),
@@ -284,6 +288,10 @@ mod tests {
         assert_eq!(keys, expected);
         assert_eq!(value["metrics"]["reward"], serde_json::json!({"avg": 0.5, "std": 0.5}));
         assert_eq!(value["max_tokens"], Value::Null);
+        // Only what ran beside others says so.
+        assert!(!value.contains_key("jobs"));
+        let beside = EvalResult { jobs: Some(3), ..result("llamacpp", "nf4", 4.8, &[1.0]) };
+        assert_eq!(serde_json::to_value(&beside).unwrap()["jobs"], 3);
     }
 
     #[test]

@@ -36,6 +36,7 @@ const COLUMNS: &[&str] = &[
     "high_95",
     "scored_examples",
     "reason",
+    "jobs",
 ];
 
 /// The table as bytes: one row per result and metric, one row without a metric for a result that has none. Results are
@@ -112,6 +113,7 @@ fn row(result: &EvalResult, metric: Option<&String>) -> Vec<String> {
         text(interval.map(|(_, high)| high)),
         if result.examples.is_empty() { String::new() } else { scored.to_string() },
         text(result.reason.as_ref()),
+        text(result.jobs),
     ]
 }
 

@@ -4,11 +4,13 @@
 //! thread that owns the worker (`engine`) turns each request into tokens (`perform`), cuts the text at stop strings (`stops`)
 //! and sends events; the HTTP side reads requests (`request`, `chat`, `completions`), renders chat templates (`template`) and
 //! makes events into JSON or a stream of it (`reply`, `stream`). Every request is computed from scratch: no prefix is kept.
+//! What a client has not taken is kept for it up to a bound; one that takes nothing for too long is given up (`connection`).
 //!
 //! Which model and engine, what is printed and which signals stop it is the caller's business.
 
 mod chat;
 mod completions;
+mod connection;
 mod engine;
 mod error;
 mod perform;

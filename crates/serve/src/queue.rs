@@ -1,13 +1,17 @@
 //! The queue between the HTTP side and the thread that owns the worker: what is asked goes in, events come out.
 //!
-//! A client that leaves drops its [`Ticket`], which cancels its work, whether it is computed already or still waits.
+//! A client that leaves drops its [`Ticket`], which cancels its work, whether it is computed already or still waits. What a
+//! client has not taken yet is kept for it up to a bound; then the worker waits for it.
 
 use crate::error::ApiError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc;
 use tokometer_protocol::Finish;
+
+/// Events that are kept for a client: an answer that fills the default context.
+const KEPT: usize = 4096;
 
 /// What is to be continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,15 +134,16 @@ pub enum Event {
 pub struct Job {
     /// What is wanted.
     pub wanted: Wanted,
-    events: UnboundedSender<Event>,
+    events: mpsc::Sender<Event>,
     cancelled: Arc<AtomicBool>,
     _active: Active,
 }
 
 impl Job {
-    /// Tells the client; `false` when it has left.
+    /// Tells the client; `false` when it has left. Where as much is kept for it as may be, this waits until it takes some
+    /// or is given up.
     pub fn tell(&self, event: Event) -> bool {
-        self.events.send(event).is_ok()
+        self.events.blocking_send(event).is_ok()
     }
 
     /// Whether the client has left.
@@ -151,7 +156,7 @@ impl Job {
 #[derive(Debug)]
 pub struct Ticket {
     /// What comes of it.
-    pub events: UnboundedReceiver<Event>,
+    pub events: mpsc::Receiver<Event>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -188,7 +193,7 @@ impl Queue {
     /// # Errors
     /// There is no room, or the queue is closed.
     pub fn put(&self, wanted: Wanted) -> Result<Ticket, ApiError> {
-        let (events, told) = unbounded_channel();
+        let (events, told) = mpsc::channel(KEPT);
         let cancelled = Arc::new(AtomicBool::new(false));
         self.active.fetch_add(1, Ordering::SeqCst);
         let active = Active(Arc::clone(&self.active));
@@ -248,6 +253,27 @@ pub(crate) mod tests {
         assert_eq!(queue.active(), 1);
         drop(job);
         assert_eq!(queue.active(), 0);
+    }
+
+    #[test]
+    fn what_a_client_does_not_take_is_kept_up_to_a_bound() {
+        let (queue, jobs) = Queue::new(1);
+        let mut ticket = queue.put(wanted("a")).unwrap();
+        let job = jobs.recv().unwrap();
+        let begun = Event::Begun { prompt_tokens: 1 };
+        assert!((0..KEPT).all(|_| job.tell(begun.clone())));
+        let one_more = |job: Job| {
+            let event = begun.clone();
+            std::thread::spawn(move || (job.tell(event), job))
+        };
+        // There is room when some of it is taken, and no need for it when nobody takes anything any more.
+        let waits = one_more(job);
+        assert_eq!(ticket.events.blocking_recv(), Some(begun.clone()));
+        let (told, job) = waits.join().unwrap();
+        assert!(told);
+        let waits = one_more(job);
+        drop(ticket);
+        assert!(!waits.join().unwrap().0);
     }
 
     #[test]

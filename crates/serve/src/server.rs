@@ -3,10 +3,10 @@
 //! One thread runs the HTTP side, a second owns the worker. While the model loads, everything is answered by 503; stopping
 //! refuses what is new and what waits, and gives what is being computed some time to end.
 
+use crate::connection::Patient;
 use crate::engine::{self, Halt, Launch, Model};
 use crate::queue::Queue;
 use crate::router::{Site, router};
-use axum::serve::ListenerExt;
 use std::future::IntoFuture;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -36,6 +36,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// How long a body may take to come.
     pub body_time: Duration,
+    /// How long a client may take nothing of what there is for it.
+    pub client_time: Duration,
     /// How long what is being computed may go on after the server was asked to stop.
     pub grace: Duration,
 }
@@ -49,6 +51,7 @@ impl Settings {
             queue: 256,
             body_limit: 64 << 20,
             body_time: Duration::from_secs(60),
+            client_time: Duration::from_secs(60),
             grace: Duration::from_secs(30),
         }
     }
@@ -128,6 +131,8 @@ pub fn serve(
         let listener = tokio::net::TcpListener::from_std(listener).map_err(io("use the socket"))?;
         run(listener, &site, &halt, loading, stop, ready).await
     });
+    // Clients that are still there are given up, and with them what waits for them to take something.
+    drop(runtime);
     // What was being loaded when somebody stopped it is not waited for.
     let is_loaded = site.model.get().is_some();
     site.queue.close();
@@ -147,10 +152,7 @@ async fn run(
     ready: impl FnOnce(&Model),
 ) -> Result<(), Error> {
     let (close, closed) = oneshot::channel::<()>();
-    // Without it the system holds small packets back for tens of milliseconds: each token is one.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
+    let listener = Patient::new(listener, site.settings.client_time);
     let http = axum::serve(listener, router(Arc::clone(site))).with_graceful_shutdown(async move {
         let _ = closed.await;
     });

@@ -13,6 +13,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+/// Bytes that go out together. What is left waits in the queue, where it is bounded.
+const TOGETHER: usize = 64 << 10;
+
 /// Waits for all prompts of a request and answers at once.
 ///
 /// # Errors
@@ -122,11 +125,11 @@ impl Events {
 impl Stream for Events {
     type Item = Result<Bytes, Infallible>;
 
-    /// What is there goes out together.
+    /// What is there goes out together, as long as it is not much.
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let mut out = Vec::new();
-        while !this.over {
+        while !this.over && out.len() < TOGETHER {
             let Some(ticket) = this.tickets.front_mut() else {
                 this.finish(&mut out);
                 break;

@@ -3,12 +3,14 @@
 //! Greedy text counts: ` 0 1 2`; drawn text carries the seed: ` 7.0 7.1` of seed 7. Options of `load`: `serve_us` real
 //! microseconds per token, `serve_stop_after=N` (the model ends its text after N tokens, unless EOS is ignored),
 //! `serve_crash_at=N` (the process dies at token N of every completion of more than one token; with `fault_counter` in
-//! the launch that `fault_launch` names only).
+//! the launch that `fault_launch` names only), `serve_meet=FOLDER` and `serve_meet_count=N` (no completion of more than one
+//! token begins before N processes have come to that folder: a test that several are at work, whatever their speed).
 
 use crate::{Mock, send};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokometer_protocol::{Body, Complete, Completed, Failure, FailureKind, Finish, Reply, Streamed};
 
 /// Begins a text.
@@ -18,6 +20,9 @@ pub const EOS: u32 = 999;
 /// Shows every message with its role.
 pub const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}]{{ message['content'] | trim }}{% endfor %}\
 {% if add_generation_prompt %}[assistant]{% endif %}";
+
+/// How long the others are waited for where several are to meet.
+const MEETING: Duration = Duration::from_secs(120);
 
 /// The number of the call that was cancelled last; clones share it.
 #[derive(Clone, Default)]
@@ -54,6 +59,9 @@ impl Mock {
         if self.fault() == "error" && request.max_tokens > 1 {
             return Err(Failure { kind: FailureKind::Engine, message: "the engine is out of order".into() });
         }
+        if request.max_tokens > 1 {
+            self.meet()?;
+        }
         let pause = Duration::from_micros(self.number("serve_us", 0));
         let (stop_after, crash_at) =
             (self.number("serve_stop_after", u64::MAX), self.number("serve_crash_at", u64::MAX));
@@ -77,6 +85,26 @@ impl Mock {
             }
         }
         Ok(completed)
+    }
+
+    /// Waits until as many processes as are to meet have left a file in the folder, where they are to meet at all.
+    fn meet(&self) -> Result<(), Failure> {
+        let Some(folder) = self.options.get("serve_meet").map(Path::new) else { return Ok(()) };
+        let failed = |message: String| Failure { kind: FailureKind::Engine, message };
+        let in_folder = |error: std::io::Error| failed(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(in_folder)?;
+        std::fs::write(folder.join(std::process::id().to_string()), "").map_err(in_folder)?;
+        let (began, wanted) = (Instant::now(), self.number("serve_meet_count", 1));
+        loop {
+            let here = std::fs::read_dir(folder).map_err(in_folder)?.count() as u64;
+            if here >= wanted {
+                return Ok(());
+            }
+            if began.elapsed() > MEETING {
+                return Err(failed(format!("{here} of {wanted} processes came to {}", folder.display())));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

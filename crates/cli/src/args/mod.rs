@@ -213,8 +213,10 @@ Examples:
   tokometer serve --engine llamacpp --model synthetic:tiny --quantize nf4 --port 0 --json
 
 Answers /v1/chat/completions, /v1/completions, /v1/models and /health, streaming and not. One request is computed at a
-time, from scratch; the others wait. With --json one line tells when the model answers, and where. Ctrl-C (or SIGTERM)
-finishes what is being computed and refuses the rest; a second one gives it up.")]
+time, from scratch; the others wait. With --json one line tells when the model answers, and where. A client that is slow is
+served at its own pace; one that takes nothing of its answer for --client-timeout seconds counts as gone: its work is
+cancelled, its connection closed. Ctrl-C (or SIGTERM) finishes what is being computed and refuses the rest; a second one
+gives it up.")]
     Serve(Serve),
     /// What a quantization costs in accuracy: task sets put to each engine and quantization
     #[command(after_help = "\
@@ -222,6 +224,7 @@ Examples:
   tokometer eval --env reverse-text,arithmetic --model ./checkpoint --quantize float16,int8,nf4
   tokometer eval --env mine.jsonl --num-examples 50 --engine llamacpp,tinygrad --size 1B
   tokometer eval --env vf:reverse-text,lm:choice --num-examples 20 --max-tokens 32 --model ./checkpoint
+  tokometer eval --env arithmetic,sort --size 1B --quantize float16,int8,nf4 --jobs 3
   tokometer eval --env distance --size 1B --quantize default,nf4 --text wiki.test.raw
   tokometer eval --env distance --engine llamacpp,tinygrad --base llamacpp:float16 --model ./checkpoint --quantize nf4
   tokometer eval --import outputs/evals/gsm8k--m/1a2b3c4d --size 1B --engine llamacpp --quantize nf4
@@ -232,6 +235,11 @@ Each engine and quantization is served, asked and stopped. Results go to verifie
 An evaluation that died goes on where it was when the same command is given again. Better, worse or the same within --within
 are said of the mean score only where that is established for all differences together; otherwise it says how many examples
 would tell. A case that failed is a recorded result, and the exit code is 3.
+
+With --jobs N so many evaluations run at a time, each with an endpoint of its own, as far as the endpoints fit into free memory
+together by what weights and cache take (a GPU's own memory is not reckoned). Nothing is compared by its time here; the times
+are longer, and each result says how many ran at a time. Distances are measured one after the other. Ctrl-C ends all
+endpoints and keeps what was answered.
 
 distance (or perplexity) needs no task: perplexity, KL divergence, same most probable token and change of probabilities of each
 quantization against the original on a text, as llama-perplexity defines them. Every position is in the CSV beside its result.

@@ -23,6 +23,9 @@ pub struct Eval {
     /// Differences of the mean score up to this share count as the same
     #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = plan::until)]
     pub within: f64,
+    /// Evaluations that run at a time; without --threads the logical processors are divided between them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: u32,
     /// Seconds that starting an endpoint, or one request, may take
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,

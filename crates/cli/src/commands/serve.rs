@@ -55,7 +55,12 @@ pub fn serve(session: &Session<'_>, options: &Serve) -> Result<u8> {
     let prepared = prepare::one(session, selection, found, &model, (quantize, native), target)?;
     let launch = launch(options, found, &prepared, engine_options)?;
     let name = format!("{}-{quantize}", prepared.manifest.name);
-    let settings = Settings { api_key, queue: options.parallel_queue.max(1), ..Settings::new(&name) };
+    let settings = Settings {
+        api_key,
+        queue: options.parallel_queue.max(1),
+        client_time: Duration::from_secs(options.client_timeout),
+        ..Settings::new(&name)
+    };
     let listener = listener(options)?;
     let address = listener.local_addr().context("the socket has no address")?;
     if !address.ip().is_loopback() && settings.api_key.is_none() {

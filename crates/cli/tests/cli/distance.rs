@@ -61,6 +61,20 @@ fn figures_of_known_distributions() {
     assert!((sums / 45.0 - avg(half, "kld_mean")).abs() < 1e-12);
 }
 
+/// The original's distributions lie in one place of the folder, so one waits for the other.
+#[test]
+fn two_at_once_in_one_folder_do_not_disturb_each_other() {
+    let dir = &Dir::new("distance-both");
+    let alone = avg(&mock(dir, "nf4", &[])[0], "kld_mean");
+    let more = ["--env", "distance", "--quantize", "nf4", "--text", "text.txt", "--ctx", "20", "--json", "--jobs", "2"];
+    let both = std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(move || records(dir, &on_tiny("eval", "mock", &more))));
+        both.map(|one| avg(&one.join().unwrap()[0], "kld_mean"))
+    });
+    assert_eq!(both, [alone, alone]);
+    assert_eq!(names(&dir.path("verifiers_results")).len(), 6);
+}
+
 #[test]
 fn the_choice_names_missing_evidence_and_then_a_case() {
     let dir = Dir::new("recommend");

@@ -1,7 +1,10 @@
 //! `tokometer eval` on real engines: our own sets, and the real vf-eval and lm_eval, which `cargo xtask test` sets up.
 
 use crate::dir::{Dir, Ran, names, on_tiny};
+use crate::serve::children;
 use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
 
 /// The results' files, by name.
 fn results(dir: &Dir) -> Vec<(String, Value)> {
@@ -117,6 +120,129 @@ fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert_eq!(codes.len(), 2);
     dir.run(&["eval", "--env", "coppy", "--model", "synthetic:tiny"]).fails(1, &["did you mean copy?"]);
+}
+
+/// What must not depend on how many ran at a time: all but names, times and the command line.
+fn essence(dir: &Dir) -> Vec<Value> {
+    let without = |mut result: Value| {
+        let fields = result.as_object_mut().unwrap();
+        for name in ["uuid", "timestamp", "elapsed_seconds", "command", "jobs"] {
+            fields.remove(name);
+        }
+        for example in fields["examples"].as_array_mut().unwrap() {
+            example.as_object_mut().unwrap().remove("milliseconds");
+        }
+        result
+    };
+    let mut all: Vec<Value> = results(dir).into_iter().map(|(_, result)| without(result)).collect();
+    all.sort_by_key(Value::to_string);
+    all
+}
+
+/// Has the mock engine begin no answer before so many of its processes are at work.
+fn meet(dir: &Dir, count: u32, more: &str) {
+    let folder = dir.path("met").display().to_string();
+    let options = format!("serve_meet = {folder:?}, serve_meet_count = \"{count}\"{more}");
+    dir.write("tokometer.toml", format!("[engines.mock]\noptions = {{ {options} }}\n"));
+}
+
+#[test]
+fn three_at_a_time_give_the_results_of_one_after_the_other() {
+    let base = ["--quantize", "float16,q9_nonsense,nf4", "--env", "copy,arithmetic,choice", "--num-examples", "3"];
+    let base = [&base[..], &["--max-tokens", "4", "--json"]].concat();
+    let (one, three) = (Dir::new("eval-jobs-1"), Dir::new("eval-jobs-3"));
+    let plain = one.run(&on_tiny("eval", "mock", &base));
+    // Nobody answers before three evaluations are under way; the one that fails holds nobody up.
+    meet(&three, 3, "");
+    let beside = three.run(&on_tiny("eval", "mock", &[&base[..], &["--jobs", "3"]].concat()));
+    for ran in [&plain, &beside] {
+        ran.fails(3, &["does not offer the quantization \"q9_nonsense\""]);
+    }
+    assert_eq!(essence(&one), essence(&three));
+    let told = |ran: &Ran| -> Value { serde_json::from_str(&ran.out).unwrap() };
+    let order = |told: &Value| -> Vec<String> {
+        let results = told["results"].as_array().unwrap().iter();
+        results.map(|result| format!("{} {}", result["quantization"], result["environment"])).collect()
+    };
+    let (plain, beside) = (told(&plain), told(&beside));
+    assert_eq!(order(&plain), order(&beside));
+    assert_eq!(order(&plain).len(), 9);
+    assert!(plain["results"].as_array().unwrap().iter().all(|result| result.get("jobs").is_none()), "{plain}");
+    assert!(beside["results"].as_array().unwrap().iter().all(|result| result["jobs"] == 3), "{beside}");
+    assert_eq!(plain["differences"].as_array().unwrap().len(), beside["differences"].as_array().unwrap().len());
+    assert!(journals(&three).is_empty());
+}
+
+#[test]
+fn what_is_named_twice_is_evaluated_once() {
+    let dir = Dir::new("eval-jobs-twice");
+    let more = ["--quantize", "nf4", "--env", "copy,copy", "--num-examples", "2", "--max-tokens", "2", "--jobs", "4"];
+    dir.ok(&on_tiny("eval", "mock", &more));
+    let found = results(&dir);
+    assert_eq!(found.len(), 1);
+    // One alone is not beside others.
+    assert!(found[0].1.get("jobs").is_none(), "{}", found[0].1);
+}
+
+/// Whether a process has not ended.
+fn is_running(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which is in brackets.
+    status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Two evaluations at a time are ended by a signal in the middle of both: what they have started ends, what was answered is
+/// kept, and the same command goes on with it.
+fn two_at_a_time_end_and_go_on(name: &str, signal: libc::c_int) {
+    let dir = Dir::new(name);
+    let line = |i: usize| {
+        format!(r#"{{"id":"q{i}","prompt":"Copy: word {i}","answer":"word {i}","scorer":"lcs","max_tokens":48}}"#)
+    };
+    dir.write("mine.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
+    let file = dir.path("mine.jsonl");
+    let more = ["--quantize", "float16,nf4", "--env", file.to_str().unwrap(), "--jobs", "2"];
+    let arguments = on_tiny("eval", "mock", &more);
+    meet(&dir, 2, ", serve_us = \"2000\"");
+    let mut child = dir.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = |name: &str| {
+        std::fs::read_to_string(dir.path("verifiers_results").join(name)).map_or(0, |text| text.lines().count())
+    };
+    // The first line of each says what is evaluated.
+    while journals(&dir).iter().filter(|name| lines(name.as_str()) >= 3).count() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before anything was written down");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let endpoints = children(child.id());
+    let workers: Vec<u32> = endpoints.iter().flat_map(|pid| children(*pid)).collect();
+    assert_eq!((endpoints.len(), workers.len()), (2, 2));
+    // SAFETY: a signal to a process of our own that nobody has waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+    assert!(!child.wait().unwrap().success());
+    while endpoints.iter().chain(&workers).any(|pid| is_running(*pid)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((results(&dir).len(), journals(&dir).len()), (0, 2));
+    std::fs::remove_file(dir.path("tokometer.toml")).unwrap();
+    let ran = dir.ok(&arguments);
+    let resumed = ran.err.matches("of 40 examples were done by an earlier attempt").count();
+    assert_eq!(resumed, 2, "{}", said(&ran));
+    for (_, result) in results(&dir) {
+        let examples = result["examples"].as_array().unwrap().iter();
+        let ids: Vec<&str> = examples.map(|example| example["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, (0..40).map(|i| format!("q{i}")).collect::<Vec<_>>());
+        assert!(result["resumed_examples"].as_u64().unwrap() >= 2, "{result}");
+    }
+    assert_eq!((results(&dir).len(), journals(&dir).len()), (2, 0));
+}
+
+#[test]
+fn ctrl_c_ends_all_endpoints_and_keeps_what_was_answered() {
+    two_at_a_time_end_and_go_on("eval-jobs-ctrlc", libc::SIGINT);
+}
+
+#[test]
+fn evaluations_at_a_time_that_were_killed_go_on_where_they_were() {
+    two_at_a_time_end_and_go_on("eval-jobs-killed", libc::SIGKILL);
 }
 
 /// The model that the project trained.

@@ -4,11 +4,12 @@ use crate::dir::Dir;
 use crate::server::{Server, answer};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 /// Process ids whose parent is this one.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let listed = Command::new("ps").args(["-eo", "pid=,ppid=,stat="]).output().unwrap();
     let rows = String::from_utf8(listed.stdout).unwrap();
     let rows = rows.lines().map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
@@ -21,6 +22,43 @@ fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Sockets that a process has open.
+fn sockets(pid: u32) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    open.filter(|to| to.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// Waits until the server has no more than so many sockets open.
+fn wait_for_sockets(server: &Server, most: usize) {
+    while sockets(server.pid()) > most {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All that still comes on a connection, however it ends.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The usage of an answer, which is the same streamed and not.
+fn usage(server: &Server, more: Value) -> Value {
+    let whole = server.complete(more.clone()).json()["usage"].clone();
+    let mut streamed = more;
+    streamed["stream"] = json!(true);
+    streamed["stream_options"] = json!({"include_usage": true});
+    let events = server.complete(streamed).events();
+    assert_eq!(events[events.len() - 1], "[DONE]");
+    assert_eq!(events[events.len() - 2]["usage"], whole);
+    whole
+}
+
+fn counted(prompt: u64, completion: u64) -> Value {
+    json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion})
 }
 
 fn texts(events: &[Value]) -> String {
@@ -218,6 +256,126 @@ fn two_hundred_clients_at_once_are_answered_and_leave_nothing_behind() {
     }
     let after = resident(server.pid());
     assert!(after < before + 10_000, "{before} kB before 800 further requests, {after} kB after");
+}
+
+#[test]
+fn clients_that_stop_reading_are_given_up_and_hold_up_and_leave_nothing() {
+    let dir = Dir::new("serve-stalled");
+    let server = &Server::start(&dir, &["--ctx-size", "100000", "--client-timeout", "1"]);
+    let before = sockets(server.pid());
+    // Far more than anybody keeps for a client.
+    let long = server.completion(json!({"max_tokens": 90_000, "logprobs": 20, "stream": true})).to_string();
+    let ask_all = || {
+        let mut stalled: Vec<_> = (0..3).map(|_| server.send_narrow("/v1/completions", &long, 16 << 10)).collect();
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..3).map(|_| scope.spawn(move || server.complete(json!({})))).collect();
+            // Each has its turn, though the ones before it never take the rest of theirs.
+            for stream in &mut stalled {
+                stream.read_exact(&mut [0; 20]).unwrap();
+            }
+            for other in others {
+                assert_eq!(other.join().unwrap().json()["choices"][0]["text"], " 0 1 2 3");
+            }
+        });
+        server.wait_until_idle();
+        wait_for_sockets(server, before);
+        for stream in stalled {
+            let rest = rest(stream);
+            assert!(rest.contains("\" 0\"") && !rest.contains("[DONE]"), "{} bytes", rest.len());
+        }
+    };
+    ask_all();
+    let once = resident(server.pid());
+    ask_all();
+    let twice = resident(server.pid());
+    // What is kept for the three of them is more than this.
+    assert!(twice < once + 15_000, "{once} kB after three clients that stalled, {twice} kB after six");
+    assert_eq!(children(server.pid()).len(), 1);
+}
+
+#[test]
+fn a_whole_answer_that_is_not_taken_is_dropped() {
+    let dir = Dir::new("serve-stalled-whole");
+    let server = Server::start(&dir, &["--client-timeout", "1"]);
+    let before = sockets(server.pid());
+    let long = server.completion(json!({"max_tokens": 4000, "logprobs": 20})).to_string();
+    let mut stream = server.send_narrow("/v1/completions", &long, 16 << 10);
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    wait_for_sockets(&server, before);
+    let rest = rest(stream).to_lowercase();
+    let (head, body) = rest.split_once("\r\n\r\n").unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    assert!(body.len() < length.parse::<usize>().unwrap(), "{} of {length} bytes", body.len());
+}
+
+#[test]
+fn a_slow_client_that_reads_on_gets_all_of_it() {
+    let dir = Dir::new("serve-slow");
+    let server = Server::start(&dir, &["--client-timeout", "2"]);
+    let long = server.completion(json!({"max_tokens": 4000, "logprobs": 20, "stream": true})).to_string();
+    let mut stream = server.send_narrow("/v1/completions", &long, 64 << 10);
+    let (mut all, mut some) = (Vec::new(), vec![0; 32 << 10]);
+    // All in all it takes longer than a client may take nothing.
+    loop {
+        match stream.read(&mut some).unwrap() {
+            0 => break,
+            n => all.extend_from_slice(&some[..n]),
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    let text = String::from_utf8(all).unwrap();
+    assert!(text.contains("\" 3999\"") && text.contains("[DONE]"), "{} bytes", text.len());
+}
+
+#[test]
+fn usage_counts_what_was_generated_and_nothing_else() {
+    let dir = Dir::new("serve-usage");
+    let server = Server::start(&dir, &[]);
+    for (more, wanted) in [
+        (json!({}), counted(3, 4)),
+        // The token in which the stop string ends was generated, too; what the engine did until it was told to stop was not.
+        (json!({"max_tokens": 50, "stop": ["1 2"]}), counted(3, 3)),
+        (json!({"max_tokens": 50, "stop": " 0"}), counted(3, 1)),
+        // Text that is held back to the end.
+        (json!({"stop": ["3x"]}), counted(3, 4)),
+        (json!({"prompt": [[1, 2], [3]], "max_tokens": 50, "stop": ["1"]}), counted(3, 4)),
+        (json!({"echo": true, "max_tokens": 0}), counted(3, 0)),
+        (json!({"echo": true, "logprobs": 1, "max_tokens": 0}), counted(3, 0)),
+        (json!({"echo": true, "logprobs": 1, "max_tokens": 1}), counted(3, 1)),
+    ] {
+        assert_eq!(usage(&server, more.clone()), wanted, "{more}");
+    }
+    // A text that the model ends at once: the token that says so was generated.
+    let server = Server::start(&dir, &["--option", "serve_stop_after=0"]);
+    assert_eq!(usage(&server, json!({"max_tokens": 50})), counted(3, 1));
+    let ended = server.complete(json!({"max_tokens": 50})).json();
+    assert_eq!((&ended["choices"][0]["text"], &ended["choices"][0]["finish_reason"]), (&json!(""), &json!("stop")));
+}
+
+#[test]
+fn what_was_cancelled_is_in_nobodys_usage() {
+    let dir = Dir::new("serve-usage-cancelled");
+    let server = Server::start(&dir, &["--option", "serve_us=20000"]);
+    let tells = json!({"max_tokens": 3000, "stream": true, "stream_options": {"include_usage": true}});
+    let long = server.completion(tells).to_string();
+    let mut left = server.send("/v1/completions", &long);
+    left.read_exact(&mut [0; 20]).unwrap();
+    drop(left);
+    assert_eq!(usage(&server, json!({"max_tokens": 2})), counted(3, 2));
+    // One that the server gives up ends with an error and tells no usage.
+    let mut running = server.send("/v1/completions", &long);
+    running.read_exact(&mut [0; 20]).unwrap();
+    server.terminate();
+    while server.get("/health", "").status != 503 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.terminate();
+    let text = rest(running);
+    assert!(text.contains("\"code\":\"stopping\""), "{text}");
+    assert!(!text.contains("completion_tokens") && !text.contains("[DONE]"), "{text}");
+    assert_eq!(server.wait(), (Some(0), String::new()));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use crate::dir::{Dir, on_tiny};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -73,10 +74,7 @@ impl Server {
 
     /// A connection.
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+        patient(TcpStream::connect(&self.address).unwrap())
     }
 
     /// The head of a request with a body of this length.
@@ -89,10 +87,16 @@ impl Server {
 
     /// Sends a body and returns the connection on which the answer comes.
     pub fn send(&self, path: &str, body: &str) -> TcpStream {
-        let mut stream = self.connect();
-        stream.write_all(Server::head(path, body.len(), "").as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
-        stream
+        send_on(self.connect(), path, body)
+    }
+
+    /// The same for a client that will read slowly: the system keeps so many bytes for it from the beginning, and no more.
+    pub fn send_narrow(&self, path: &str, body: &str, bytes: usize) -> TcpStream {
+        let address: SocketAddr = self.address.parse().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.connect(&address.into()).unwrap();
+        send_on(patient(socket.into()), path, body)
     }
 
     /// Asks and waits for the whole answer.
@@ -152,6 +156,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn send_on(mut stream: TcpStream, path: &str, body: &str) -> TcpStream {
+    stream.write_all(Server::head(path, body.len(), "").as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    stream
 }
 
 /// Reads an answer to its end.

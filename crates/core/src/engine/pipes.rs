@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use tokometer_protocol::Reply;
 
 /// The longest line that a worker may send.
@@ -29,7 +29,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// Writes to `stdin` from now on; `heard` is told when that is no longer possible.
-    pub fn new(mut stdin: impl Write + Send + 'static, heard: Sender<Heard>) -> Requests {
+    pub fn new(mut stdin: impl Write + Send + 'static, heard: SyncSender<Heard>) -> Requests {
         let (sender, lines) = channel::<Vec<u8>>();
         let waiting = Arc::new(AtomicUsize::new(0));
         let written = Arc::clone(&waiting);
@@ -71,7 +71,7 @@ fn outlive_broken_pipes() {
 }
 
 /// Reads replies until the end of the stream.
-pub(super) fn follow(stdout: impl Read + Send + 'static, heard: Sender<Heard>) {
+pub(super) fn follow(stdout: impl Read + Send + 'static, heard: SyncSender<Heard>) {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
         let mut line = Vec::new();
@@ -103,7 +103,7 @@ fn parse(line: &[u8]) -> Heard {
 mod tests {
     use super::*;
     use std::io;
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     /// A pipe that takes a line only when it is told to.
     struct Deaf(Receiver<()>);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_worker_that_does_not_read_is_noticed_and_blocks_nobody() {
         let (listen, pipe) = channel();
-        let (heard, hear) = channel();
+        let (heard, hear) = sync_channel(8);
         let requests = Requests::new(Deaf(pipe), heard);
         assert!(!requests.is_waiting());
         assert!(requests.send(b"a\n".to_vec()));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn replies_garbage_and_the_end_are_told_apart() {
-        let (heard, hear) = channel();
+        let (heard, hear) = sync_channel(8);
         follow(io::Cursor::new(&b"{\"id\":1,\"result\":{\"kind\":\"done\"}}\noops\n"[..]), heard);
         let all: Vec<Heard> = hear.iter().collect();
         assert_eq!(all.len(), 3);

@@ -12,7 +12,7 @@ use crate::disk::amount;
 use crate::machine::Warning;
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 use tokometer_protocol::{Answer, Body, Call, Complete, Completed, Hello, Progress, Reply, Request, Streamed, VERSION};
 
@@ -26,6 +26,9 @@ pub struct Timeouts {
     /// For leaving after `shutdown`.
     pub leave: Duration,
 }
+
+/// Replies that are read ahead. A worker that has more to say waits in its pipe until they are heard.
+const AHEAD: usize = 256;
 
 /// How often a caller of [`Worker::complete`] is asked whether it goes on while no token comes.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,7 +65,7 @@ impl Worker {
         let (child, streams, warnings) = Child::start(discovery)?;
         let output = Output::default();
         output.follow(streams.stderr);
-        let (hear, heard) = channel();
+        let (hear, heard) = sync_channel(AHEAD);
         pipes::follow(streams.stdout, hear.clone());
         let requests = Some(Requests::new(streams.stdin, hear));
         let (hello, start_time) = (Hello::default(), Duration::ZERO);
@@ -138,11 +141,12 @@ impl Worker {
                     continue;
                 }
             };
-            silent_since = Instant::now();
             if !cancelled && hear(heard).is_break() {
                 cancelled = true;
                 self.send(Request::Cancel { call: id })?;
             }
+            // Whoever heard it may have taken its time, which is not the worker's silence.
+            silent_since = Instant::now();
         }
     }
 

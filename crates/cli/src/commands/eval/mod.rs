@@ -1,23 +1,26 @@
 //! `tokometer eval`: accuracy of each engine and quantization on task sets.
+//!
+//! `jobs` does the evaluations, several at a time where asked; `start` says how the endpoint of each is started, `room` when
+//! there is memory for it.
+
+mod jobs;
+mod room;
+mod start;
 
 use super::distance::Distance;
-use super::{OK, SOME_FAILED, Session, prepare, print_json};
+use super::{OK, SOME_FAILED, Session, print_json};
 use crate::args::Eval;
-use crate::settings::{self, Found};
+use crate::settings;
 use crate::terminal::{Align, Style, Table, duration};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use jobs::Common;
 use serde_json::json;
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
-use tokometer_core::engine::ModelFormat;
-use tokometer_core::fingerprint;
 use tokometer_core::machine::Machine;
-use tokometer_core::plan::{ModelRef, Workload, size_label};
-use tokometer_core::prepare::{Manifest, Target};
+use tokometer_core::plan::size_label;
 use tokometer_eval::case::{self, Subject, Wish};
 use tokometer_eval::compare::{Difference, Word, differences, mean_score};
-use tokometer_eval::endpoint::{Endpoint, Launch};
 use tokometer_eval::external::import;
 use tokometer_eval::{Environment, EvalResult, result, table};
 
@@ -58,133 +61,16 @@ fn of_tasks(session: &Session<'_>, options: &Eval, names: &[&String]) -> Result<
         max_tokens: options.max_tokens,
         patience: Duration::from_secs(options.timeout.max(1)),
     };
-    let folder = session.folders.verifiers_results();
-    let mut results = Vec::new();
-    for found in &found {
-        for quantize in settings::quantizations(&options.selection, &session.config) {
-            results.extend(one(session, options, found, &model, &quantize, &environments, &wish)?);
-        }
-    }
+    let quantizations = settings::quantizations(&options.selection, &session.config);
+    let common = Common { session, options, model: &model, wish: &wish };
+    let results = jobs::evaluate(common, &found, &quantizations, &environments)?;
     for failed in results.iter().filter(|result| result.returncode != 0) {
         let reason = failed.reason.as_deref().unwrap_or("no reason was told");
         terminal.error(&format!("{} {} {}: {reason}", failed.engine, failed.quantization, failed.environment));
     }
-    write_table(session, &folder)?;
+    write_table(session, &session.folders.verifiers_results())?;
     show(session, options, &results)?;
     Ok(if results.iter().all(|result| result.returncode == 0) { OK } else { SOME_FAILED })
-}
-
-/// One engine and quantization: prepared, served, asked, stopped. Each result is written as soon as it is there.
-fn one(
-    session: &Session<'_>,
-    options: &Eval,
-    found: &Found,
-    model: &ModelRef,
-    quantize: &str,
-    environments: &[Environment],
-    wish: &Wish,
-) -> Result<Vec<EvalResult>> {
-    let folder = session.folders.verifiers_results();
-    let mut subject = unknown(found, model, quantize);
-    let started = known(session, options, found, model, &mut subject)
-        .and_then(|()| Ok(Endpoint::start(&launch(session, options, found, model, quantize)?)?));
-    let mut endpoint = match started {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            let reason = format!("{error:#}");
-            let failed = environments.iter().map(|environment| case::failed(&subject, environment, wish, &reason));
-            let failed: Vec<EvalResult> = failed.collect();
-            for result in &failed {
-                result.write(&folder)?;
-            }
-            return Ok(failed);
-        }
-    };
-    subject.native = endpoint.ready.native.clone().or(subject.native);
-    subject.engine_version = endpoint.ready.engine_version.clone();
-    let mut results = Vec::new();
-    for environment in environments {
-        let progress = session.terminal.progress();
-        let result = match endpoint.ended() {
-            Some(why) => case::failed(&subject, environment, wish, &why),
-            None => case::evaluate(&subject, environment, wish, &mut endpoint, &folder, progress),
-        };
-        result.write(&folder)?;
-        if result.returncode == 0 {
-            case::forget(&subject, environment, wish, &folder)?;
-        }
-        results.push(result);
-    }
-    endpoint.stop();
-    Ok(results)
-}
-
-/// What is known before anything is prepared.
-fn unknown(found: &Found, model: &ModelRef, quantize: &str) -> Subject {
-    Subject {
-        engine: found.engine.name.to_owned(),
-        quantization: quantize.to_owned(),
-        size: size_label(&model.short_name(), 0),
-        model: model.short_name(),
-        hostname: Machine::this().hostname,
-        command: std::iter::once("tokometer".to_owned())
-            .chain(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
-            .collect(),
-        ..Subject::default()
-    }
-}
-
-/// Prepares the model, unless only the endpoint knows for which context, and takes over what its manifest tells.
-fn known(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef, subject: &mut Subject) -> Result<()> {
-    if let Some(missing) = found.missing() {
-        bail!(missing);
-    }
-    let native = found.engine.native(&subject.quantization).map_err(anyhow::Error::msg)?;
-    if found.engine.format == ModelFormat::Compiled {
-        return Ok(());
-    }
-    let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
-    let target = Target { device: None, ctx_tokens: Workload::default().ctx_tokens(), ubatch: None, options: &own };
-    let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
-    take(subject, &prepared.manifest);
-    Ok(())
-}
-
-fn take(subject: &mut Subject, manifest: &Manifest) {
-    subject.native = Some(manifest.native.clone());
-    subject.model.clone_from(&manifest.name);
-    subject.bits_per_weight = manifest.bits_per_weight;
-    subject.weights_bytes = manifest.weights_bytes;
-    subject.size.clone_from(&manifest.size);
-    subject.revision.clone_from(&manifest.source.revision);
-    let files: Vec<(&str, &str)> =
-        manifest.source.files.iter().map(|file| (file.name.as_str(), file.sha256.as_str())).collect();
-    subject.model_sha256 = (!files.is_empty()).then(|| fingerprint::of_value(&files));
-}
-
-/// This program, as a server of that engine and quantization.
-fn launch(session: &Session<'_>, options: &Eval, found: &Found, model: &ModelRef, quantize: &str) -> Result<Launch> {
-    let program = std::env::current_exe().context("cannot find the program itself, which serves the model")?;
-    let mut words: Vec<OsString> = vec!["--dir".into(), session.folders.root.clone().into_os_string()];
-    if let Some(config) = &session.folders.config {
-        words.extend([OsString::from("--config"), config.clone().into_os_string()]);
-    }
-    if let Some(python) = &session.folders.python {
-        words.extend([OsString::from("--python"), python.clone().into_os_string()]);
-    }
-    words.extend(
-        ["serve", "--engine", found.engine.name, "--quantize", quantize, "--port", "0", "--json"].map(OsString::from),
-    );
-    words.extend([OsString::from("--model"), model.to_string().into()]);
-    if let Some(threads) = options.selection.threads {
-        words.extend([OsString::from("--threads"), threads.to_string().into()]);
-    }
-    if let Some(converter) = &options.selection.converter {
-        words.extend([OsString::from("--converter"), converter.clone().into_os_string()]);
-    }
-    let log =
-        session.folders.verifiers_results().join(".work").join(format!("serve-{}-{quantize}.log", found.engine.name));
-    Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(options.timeout.max(1)) })
 }
 
 /// `all.csv` from all results of the folder.

@@ -1,0 +1,203 @@
+//! The evaluations of a command, as many at a time as were asked for. Each job has an endpoint of its own: it starts one,
+//! asks on it what is left for that engine and quantization, and stops it before it starts the next.
+
+use super::room::{Room, Share};
+use super::start;
+use crate::args::Eval;
+use crate::commands::Session;
+use crate::settings::Found;
+use anyhow::Result;
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use tokometer_core::machine::available_memory;
+use tokometer_core::plan::ModelRef;
+use tokometer_eval::case::{self, Subject, Wish};
+use tokometer_eval::endpoint::Endpoint;
+use tokometer_eval::{Environment, EvalResult};
+
+/// What all evaluations of a command share.
+#[derive(Clone, Copy)]
+pub struct Common<'a> {
+    /// What every command is given.
+    pub session: &'a Session<'a>,
+    /// The options.
+    pub options: &'a Eval,
+    /// The model.
+    pub model: &'a ModelRef,
+    /// How much is asked.
+    pub wish: &'a Wish,
+}
+
+/// One evaluation.
+#[derive(Clone, Copy)]
+struct Evaluation<'a> {
+    /// Its place among the results.
+    place: usize,
+    found: &'a Found,
+    quantize: &'a str,
+    environment: &'a Environment,
+}
+
+impl Evaluation<'_> {
+    /// Whether an endpoint of the other one serves this one, too.
+    fn shares_endpoint(&self, other: &Evaluation<'_>) -> bool {
+        self.found.engine.name == other.found.engine.name && self.quantize == other.quantize
+    }
+}
+
+/// Results with their places.
+type Done = Vec<(usize, EvalResult)>;
+
+/// Evaluates every engine and quantization in every environment. The results come in the order in which these are given,
+/// whatever was done first. Each is written as soon as it is there, a failure too.
+///
+/// # Errors
+/// A result cannot be written.
+pub fn evaluate<'a>(
+    common: Common<'a>,
+    found: &'a [Found],
+    quantizations: &'a [String],
+    environments: &'a [Environment],
+) -> Result<Vec<EvalResult>> {
+    let waiting = evaluations(found, quantizations, environments);
+    let at_a_time = u32::try_from(waiting.len()).unwrap_or(u32::MAX).min(common.options.jobs).max(1);
+    let room = Room::new(available_memory(Path::new("/")));
+    let folder = common.session.folders.verifiers_results();
+    let jobs = &Jobs { common, at_a_time, folder, waiting: Mutex::new(waiting), room };
+    let done: Vec<Done> = thread::scope(|scope| {
+        let threads: Vec<_> = (1..=at_a_time).map(|number| scope.spawn(move || jobs.work(number))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        ended.collect::<Result<_>>()
+    })?;
+    let mut done: Done = done.into_iter().flatten().collect();
+    done.sort_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// All of them in order. One that is named twice is done once: two at a time would write into one journal.
+fn evaluations<'a>(
+    found: &'a [Found],
+    quantizations: &'a [String],
+    environments: &'a [Environment],
+) -> VecDeque<Evaluation<'a>> {
+    let mut all: VecDeque<Evaluation<'a>> = VecDeque::new();
+    for found in found {
+        for quantize in quantizations {
+            for environment in environments {
+                let one = Evaluation { place: all.len(), found, quantize, environment };
+                if !all.iter().any(|other| one.shares_endpoint(other) && other.environment == environment) {
+                    all.push_back(one);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// What is to be done and what it is done with.
+struct Jobs<'a> {
+    common: Common<'a>,
+    /// Evaluations at a time.
+    at_a_time: u32,
+    /// Where results and journals lie.
+    folder: PathBuf,
+    /// What nobody has begun.
+    waiting: Mutex<VecDeque<Evaluation<'a>>>,
+    room: Room,
+}
+
+impl<'a> Jobs<'a> {
+    /// One job: does evaluations until none is left.
+    fn work(&self, number: u32) -> Result<Done> {
+        let mut done = Vec::new();
+        while let Some(first) = self.next(|_| true) {
+            // A result that cannot be written ends all jobs after what they are doing.
+            done.extend(self.serve(number, first).inspect_err(|_| self.waiting().clear())?);
+        }
+        Ok(done)
+    }
+
+    /// Serves the engine and quantization of an evaluation, does it, and does what nobody else begins on the same endpoint.
+    fn serve(&self, number: u32, first: Evaluation<'a>) -> Result<Done> {
+        let Common { session, wish, .. } = self.common;
+        let mut subject = start::unknown(&self.common, first.found, first.quantize);
+        let (share, mut endpoint) = match self.start(number, &first, &mut subject) {
+            Ok(started) => started,
+            Err(error) => return self.fail(first, &subject, &format!("{error:#}")),
+        };
+        let mut done = Vec::new();
+        let mut next = Some(first);
+        while let Some(one) = next {
+            let progress = session.terminal.progress();
+            let result = case::evaluate(&subject, one.environment, wish, &mut endpoint, &self.folder, progress);
+            let result = self.write(result)?;
+            if result.returncode == 0 {
+                case::forget(&subject, one.environment, wish, &self.folder)?;
+            }
+            done.push((one.place, result));
+            // What is left where one has ended by itself is begun on another.
+            next = if endpoint.ended().is_none() { self.next_like(&first) } else { None };
+        }
+        endpoint.stop();
+        drop(share);
+        Ok(done)
+    }
+
+    /// Prepares the model, waits for memory and starts an endpoint. `subject` learns what is known by then.
+    fn start(&self, number: u32, one: &Evaluation<'_>, subject: &mut Subject) -> Result<(Share<'_>, Endpoint)> {
+        let bytes = start::known(&self.common, one.found, subject)?;
+        let title = subject.title();
+        let share = self.room.take(bytes, |left| {
+            let needs = bytes.map_or_else(|| "an unknown amount of memory".into(), gigabytes);
+            let text = format!("{title} needs {needs}, and {} are left: it waits for the others", gigabytes(left));
+            self.common.session.terminal.say(&text);
+        });
+        let launch = start::launch(&self.common, one.found, one.quantize, (number, self.at_a_time))?;
+        let endpoint = Endpoint::start(&launch)?;
+        subject.native = endpoint.ready.native.clone().or(subject.native.take());
+        subject.engine_version.clone_from(&endpoint.ready.engine_version);
+        Ok((share, endpoint))
+    }
+
+    /// What cannot be served fails in all environments that nobody has begun.
+    fn fail(&self, first: Evaluation<'a>, subject: &Subject, reason: &str) -> Result<Done> {
+        let mut done = Vec::new();
+        let mut next = Some(first);
+        while let Some(one) = next {
+            let result = case::failed(subject, one.environment, self.common.wish, reason);
+            done.push((one.place, self.write(result)?));
+            next = self.next_like(&first);
+        }
+        Ok(done)
+    }
+
+    /// Writes a result down, with how many evaluations ran at a time.
+    fn write(&self, mut result: EvalResult) -> Result<EvalResult> {
+        result.jobs = (self.at_a_time > 1).then_some(self.at_a_time);
+        result.write(&self.folder)?;
+        Ok(result)
+    }
+
+    /// Takes the next evaluation that an endpoint of this one serves, too.
+    fn next_like(&self, one: &Evaluation<'_>) -> Option<Evaluation<'a>> {
+        self.next(|other| other.shares_endpoint(one))
+    }
+
+    /// Takes the next evaluation that nobody has begun, of those that are wanted.
+    fn next(&self, wanted: impl Fn(&Evaluation<'a>) -> bool) -> Option<Evaluation<'a>> {
+        let mut waiting = self.waiting();
+        let at = waiting.iter().position(wanted)?;
+        waiting.remove(at)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Evaluation<'a>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
