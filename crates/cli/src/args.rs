@@ -124,6 +124,7 @@ Examples:
   tokometer sweep                    the matrix of [sweep] in tokometer.toml
   tokometer sweep --resume           go on after Ctrl-C, a crash, a full disk or a reboot
   tokometer sweep --resume --retry-failed
+  tokometer sweep --size 8B --device CUDA0,CUDA1 --depth 0,2048 --overlap
   tokometer sweep --size 8B --quantize all --on slurm
 
 Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in
@@ -471,6 +472,10 @@ pub struct Sweep {
     /// Models that are prepared at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: u32,
+    /// Measure different GPUs at the same time, as --device names them; all else alone. Off by default, for even two GPUs
+    /// share a processor and a power supply: rows that were measured so carry the warning `overlapped`
+    #[arg(long, conflicts_with = "on")]
+    pub overlap: bool,
     /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
     #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
     pub on: Option<String>,

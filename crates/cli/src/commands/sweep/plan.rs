@@ -30,6 +30,7 @@ pub fn stored(session: &Session<'_>, options: &Sweep) -> Result<Stored> {
         schedule: base.schedule,
         ends: base.ends,
         resident: options.resident,
+        overlap: options.overlap || config.sweep.overlap,
         timeout_s: options.timeout,
         memory_limit: base.settings.memory_limit,
         converter: options.converter.clone(),
