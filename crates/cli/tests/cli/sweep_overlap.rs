@@ -218,8 +218,8 @@ fn a_record_that_cannot_be_written_stops_all_lanes() {
     let dir = Dir::new("overlap-full");
     // A limit on the size of files fails writes just as a full disk does; one block is 512 bytes.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 16; exec '{}' --dir '{}' sweep --engine mock --model synthetic:tiny --quantize default \
-         --device GPU0,GPU1 --launches 30 --gen-tokens 64 --overlap --measure-only",
+        "trap '' XFSZ; ulimit -f 16; exec '{}' --dir '{}' sweep --engine mock --model synthetic:tiny \
+         --quantize default --device GPU0,GPU1 --launches 30 --gen-tokens 64 --overlap --measure-only",
         program(),
         dir.path("").display()
     );

@@ -74,8 +74,8 @@ impl Measuring<'_> {
             }
             result
         };
+        let one = &one;
         let results: Vec<Result<bool>> = std::thread::scope(|scope| {
-            let one = &one;
             let threads: Vec<_> = lanes.iter().map(|lane| scope.spawn(move || one(lane))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
