@@ -4,13 +4,15 @@
 //! context, `sleep_ms` real time per generation, `slow_after=N` (every generation after the N-th takes an hour),
 //! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
-//! `fault_counter`; `fail_random=FILE` makes generations fail at random, see [`dice`]. For `complete` see [`complete`].
+//! `fault_counter`; `fail_random=FILE` makes generations fail at random, see [`dice`]. For `complete` see [`complete`]; for GPUs, and for
+//! mocks that look at each other, [`floor`].
 //!
 //! Scores are known as well: at every position the token that is given next has the log-probability -16 / bits (of
 //! `mock-16`: -1), and all others share the rest.
 
 mod complete;
 mod dice;
+mod floor;
 
 use complete::Cancelled;
 use std::collections::BTreeMap;
@@ -19,8 +21,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokometer_protocol::{
-    Answer, Body, Call, Device, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored,
-    VERSION,
+    Answer, Body, Call, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored, VERSION,
 };
 
 /// What can go wrong.
@@ -44,6 +45,8 @@ const FAULTS: &[&str] = &[
 struct Mock {
     options: BTreeMap<String, String>,
     loaded: bool,
+    /// Where it computes.
+    device: String,
     memory: Vec<u8>,
     generations: u64,
     cancelled: Cancelled,
@@ -176,6 +179,11 @@ impl Mock {
     }
 
     fn load(&mut self, load: Load) -> Result<Answer, Failure> {
+        let devices = floor::devices();
+        let asked = load.device.as_deref();
+        let device = devices.iter().find(|device| asked.is_none_or(|name| device.name.eq_ignore_ascii_case(name)));
+        let Some(device) = device else { return failure(FailureKind::Unsupported, "there is no such device") };
+        self.device.clone_from(&device.name);
         self.options = load.options;
         self.arm();
         match self.fault() {
@@ -194,7 +202,7 @@ impl Mock {
         self.bits = bits;
         Ok(Answer::Loaded(Box::new(Loaded {
             load_ns: 5_000_000,
-            device: "CPU".into(),
+            device: self.device.clone(),
             native_quantize: native,
             weights_bytes: bits * 125_000_000,
             weights_read_bytes: Some(bits * 125_000_000),
@@ -274,6 +282,7 @@ impl Mock {
     }
 
     fn generate(&self, request: &Generate) -> Result<Generated, Failure> {
+        let _in_use = floor::enter(&self.device)?;
         std::thread::sleep(Duration::from_millis(self.number("sleep_ms", 0)));
         if self.generations > self.number("slow_after", u64::MAX) {
             std::thread::sleep(Duration::from_secs(3600));
@@ -327,12 +336,7 @@ fn hello() -> Hello {
         engine_version: "1".into(),
         worker_version: env!("CARGO_PKG_VERSION").into(),
         build: BTreeMap::new(),
-        devices: vec![Device {
-            name: "CPU".into(),
-            description: "mock processor".into(),
-            kind: "cpu".into(),
-            memory_bytes: None,
-        }],
+        devices: floor::devices(),
         methods: ["load", "generate", "complete", "score", "tokenize", "detokenize", "unload"]
             .map(String::from)
             .to_vec(),

@@ -138,6 +138,7 @@ Examples:
   tokometer sweep                    the matrix of [sweep] in tokometer.toml
   tokometer sweep --resume           go on after Ctrl-C, a crash, a full disk or a reboot
   tokometer sweep --resume --retry-failed
+  tokometer sweep --size 8B --device CUDA0,CUDA1 --depth 0,2048 --overlap
   tokometer sweep --size 8B --quantize all --on slurm
 
 Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in

@@ -85,6 +85,10 @@ pub struct Sweep {
     /// Models that are prepared at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: u32,
+    /// Measure different GPUs at the same time, as --device names them; all else alone. Off by default, for even two GPUs
+    /// share a processor and a power supply: rows that were measured so carry the warning `overlapped`
+    #[arg(long, conflicts_with = "on")]
+    pub overlap: bool,
     /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
     #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
     pub on: Option<String>,

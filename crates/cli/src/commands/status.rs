@@ -53,6 +53,11 @@ pub fn status(session: &Session<'_>, options: &Json) -> Result<u8> {
             terminal.field("block", &format!("{} of {}, repetition {done} of {all}", live.block.0, live.block.1));
         }
         terminal.field("now", &live.doing);
+        for lane in &live.lanes {
+            let ((number, of), (done, all)) = (lane.block, lane.repetitions);
+            let text = format!("block {number} of {of}, repetition {done} of {all} · {}", lane.doing);
+            terminal.field(&lane.device, text.trim_end_matches(" · "));
+        }
         terminal.field("process", &format!("{} on {}, last heard of {}", live.pid, live.host, live.updated_utc));
     }
     if let Some(best) = super::sweep::best(&stored, &state) {

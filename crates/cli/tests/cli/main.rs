@@ -19,4 +19,5 @@ mod server;
 mod slurm;
 mod slurm_cluster;
 mod sweep;
+mod sweep_overlap;
 mod tinygrad;

@@ -22,7 +22,7 @@ fn run_cases(dir: &Dir, cases: &[&str], more: &[&str]) -> Ran {
 }
 
 /// The events of every raw log.
-fn logs(dir: &Dir) -> Vec<Vec<Value>> {
+pub fn logs(dir: &Dir) -> Vec<Vec<Value>> {
     let read = |name: String| -> Vec<Value> {
         let text = std::fs::read_to_string(dir.path("benchmark_output").join(name)).unwrap();
         text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -30,7 +30,8 @@ fn logs(dir: &Dir) -> Vec<Vec<Value>> {
     dir.logs().into_iter().map(read).collect()
 }
 
-fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+/// The events of that kind.
+pub fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == kind).collect()
 }
 
@@ -223,7 +224,8 @@ pub fn under_way(dir: &Dir, kind: &str, more: &[&str]) -> Child {
     child
 }
 
-fn interrupt(child: &Child) {
+/// Ctrl-C.
+pub fn interrupt(child: &Child) {
     // SAFETY: a signal to a process of our own that nobody has waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
 }

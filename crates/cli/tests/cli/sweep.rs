@@ -33,7 +33,7 @@ fn matrix<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 /// What must be equal however often the sweep was cut off: everything but names and what the machine was like. The times
 /// of the mock engine are computed, so they are part of it.
-fn essence(dir: &Dir) -> Vec<String> {
+pub fn essence(dir: &Dir) -> Vec<String> {
     let keys = [
         "engine",
         "quantize",
@@ -207,16 +207,18 @@ fn children(pid: u32) -> Vec<i32> {
     text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-fn kill(pid: i32) {
+/// kill -9.
+pub fn kill(pid: i32) {
     // SAFETY: a signal to a process that this test has started.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    /// The next one below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }

@@ -42,11 +42,11 @@ pub struct Validity {
     pub run: String,
     /// The verdict.
     pub grade: Grade,
-    /// Why it is not valid, the gravest first.
+    /// Why it is not valid, the gravest first; at the end what must be known though it is.
     pub reasons: Vec<String>,
 }
 
-/// A warning that speaks against a run.
+/// A warning that speaks against a run, or must be known of one that is valid.
 struct Doubt {
     code: &'static str,
     grade: Grade,
@@ -74,6 +74,8 @@ const DOUBTS: &[Doubt] = &[
     degrades("power_changed", "the mains came or went"),
     degrades("on_battery", "the machine ran on battery"),
     degrades("powersave_governor", "the frequency governor saves power"),
+    // Asked for, and named so that it is compared with its like.
+    Doubt { code: "overlapped", grade: Grade::Valid, words: "another GPU was measured at the same time" },
 ];
 
 /// Probes of one run that differ by this factor come from two machines, so to speak.
@@ -82,6 +84,8 @@ const TOO_FAR: f64 = 2.0;
 const MOSTLY_STOLEN: f64 = 20.0;
 /// Runs that are told one by one.
 const SHOWN: usize = 5;
+/// What is said of a valid run.
+const UNDISTURBED: &str = "the machine was watched, and nothing disturbed the measurement";
 
 /// What a warning of the machine means, in words; `None` for those that say nothing of it.
 pub fn warning_meaning(code: &str) -> Option<&'static str> {
@@ -124,7 +128,8 @@ pub fn validity_lines(all: &[Validity]) -> Vec<(Grade, String)> {
 
 fn sentence(one: &Validity, place: &str) -> String {
     let why = match (one.grade, one.reasons.is_empty()) {
-        (Grade::Valid, _) => "the machine was watched, and nothing disturbed the measurement".to_owned(),
+        (Grade::Valid, true) => UNDISTURBED.to_owned(),
+        (Grade::Valid, false) => format!("{UNDISTURBED}; {}", one.reasons.join("; ")),
         (Grade::Unchecked, _) => "nobody watched the machine while this was measured".to_owned(),
         (_, true) => "no reason was recorded".to_owned(),
         (_, false) => one.reasons.join("; "),
@@ -143,7 +148,7 @@ fn judge(host: &str, run: &str, members: &[&Series]) -> Validity {
         context.probe_gb_s.is_some() || context.probe_gflops.is_some() || context.steal_percent.is_some()
     });
     let unwarned = if watched { Grade::Valid } else { Grade::Unchecked };
-    let grade = found.iter().map(|(grade, _)| *grade).max().unwrap_or(unwarned);
+    let grade = found.iter().map(|(grade, _)| *grade).fold(unwarned, Grade::max);
     let reasons = found.into_iter().map(|(_, reason)| reason).collect();
     Validity { host: host.to_owned(), run: run.to_owned(), grade, reasons }
 }
@@ -240,6 +245,17 @@ mod tests {
         assert_eq!(found.reasons, ["the processor slowed down for its heat (1 of 2 repetitions)"]);
         let all = one(&[series("a", &["throttled"]), series("a", &["throttled"])]);
         assert_eq!(all.reasons, ["the processor slowed down for its heat"]);
+    }
+
+    #[test]
+    fn a_remark_is_named_and_degrades_nothing() {
+        let found = one(&[series("a", &["overlapped"]), series("a", &[])]);
+        assert_eq!(found.grade, Grade::Valid);
+        let lines = validity_lines(&[found]);
+        assert!(lines[0].1.ends_with("; another GPU was measured at the same time (1 of 2 repetitions)"), "{lines:?}");
+        let worse = one(&[series("a", &["overlapped", "throttled"])]);
+        assert_eq!((worse.grade, worse.reasons.len()), (Grade::Degraded, 2));
+        assert!(worse.reasons[0].contains("heat"));
     }
 
     #[test]

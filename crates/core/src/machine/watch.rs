@@ -16,7 +16,8 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Watches the machine during a run.
 #[derive(Debug)]
 pub struct Watch {
-    probe: Probe,
+    /// `None` beside other runs, which it would disturb.
+    probe: Option<Probe>,
     sensors: Sensors,
     meter: Meter,
     launch: Option<Launch>,
@@ -41,20 +42,32 @@ impl Watch {
     /// Looks for what the machine can tell, for a workload of so many threads. Where energy is counted, the power of the
     /// idle machine is measured, which takes half a second: call it before anything is started.
     pub fn new(threads: u32, root: Root) -> Watch {
+        let (probe, meter) = (Probe::below(threads, &root), Meter::open(&root));
+        Watch::with(Some(probe), meter, Sensors::new(root, threads))
+    }
+
+    /// The same for a run on a device of its own, while other runs of this program may be under way on others: nothing is
+    /// probed, and energy and load are told as far as they are certainly not theirs.
+    pub fn beside_others(threads: u32, root: Root) -> Watch {
         let mut meter = Meter::open(&root);
+        meter.keep_gpus();
+        Watch::with(None, meter, Sensors::new(root, threads))
+    }
+
+    fn with(probe: Option<Probe>, mut meter: Meter, sensors: Sensors) -> Watch {
         if !meter.is_empty() {
             meter.measure_idle(IDLE);
         }
-        let probe = Probe::below(threads, &root);
-        Watch { probe, sensors: Sensors::new(root, threads), meter, launch: None, repetition: None }
+        Watch { probe, sensors, meter, launch: None, repetition: None }
     }
 
     /// The probe. To be called before the first round, between rounds and after the last one, while no engine computes;
     /// the event belongs into the log of every case. `round` is the round that it follows, 0 before the first.
     ///
-    /// Readers go by the place of the event among the repetitions, so that any numbering serves.
+    /// Readers go by the place of the event among the repetitions, so that any numbering serves. Beside other runs the
+    /// reading is empty: the event closes the round all the same.
     pub fn between_rounds(&mut self, round: u32) -> Event {
-        Event::Probe { round, reading: self.probe.measure() }
+        Event::Probe { round, reading: self.probe.as_ref().map(Probe::measure).unwrap_or_default() }
     }
 
     /// A worker was started, or one that stayed resident is about to be used again.
@@ -92,7 +105,11 @@ impl Watch {
     pub fn launch_ended(&mut self, launch: u32) -> Vec<Event> {
         let Some(current) = &self.launch else { return Vec::new() };
         let (after, ended) = (self.sensors.sample(), self.meter.mark());
-        let mut conditions = Conditions::between(&current.before, &after, current.pid, std::process::id());
+        let (pid, own) = (current.pid, std::process::id());
+        let mut conditions = match self.probe {
+            Some(_) => Conditions::between(&current.before, &after, pid, own),
+            None => Conditions::beside_others(&current.before, &after, pid, own),
+        };
         let frequencies = &current.frequencies;
         if !frequencies.is_empty() {
             let mean = frequencies.iter().sum::<f64>() / frequencies.len() as f64;
@@ -113,11 +130,12 @@ impl Watch {
         events
     }
 
-    /// Whether a GPU's energy is that of the launch: the worker is on it. Where that cannot be told, the only one counts.
+    /// Whether a GPU's energy is that of the launch: the worker is on it. Where that cannot be told, the only one counts; none
+    /// beside other runs.
     fn counts(&self, gpu: &str) -> bool {
         match self.launch.as_ref().and_then(|launch| launch.gpus.as_ref()) {
             Some(Some(own)) if gpu.starts_with("GPU-") => own.iter().any(|uuid| uuid == gpu),
-            _ => self.meter.gpus() == 1,
+            _ => self.probe.is_some() && self.meter.gpus() == 1,
         }
     }
 }
@@ -128,6 +146,7 @@ fn highest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::probe::Reading;
     use super::super::root::Tree;
     use super::*;
 
@@ -177,6 +196,20 @@ mod tests {
         let tree = tree();
         let Event::Probe { round: 4, reading } = Watch::new(1, tree.root()).between_rounds(4) else { panic!() };
         assert!(reading.gflops.is_some() && reading.threads == 1);
+    }
+
+    #[test]
+    fn beside_others_a_round_is_closed_without_a_probe_and_the_machines_energy_is_not_told() {
+        let tree = tree();
+        let mut watch = Watch::beside_others(1, tree.root());
+        let Event::Probe { round: 4, reading } = watch.between_rounds(4) else { panic!() };
+        assert_eq!(reading, Reading::default());
+        watch.launch_started(77);
+        watch.repetition_started();
+        tree.write(&[(ENERGY, "9000000")]);
+        assert_eq!(watch.repetition_ended(1, 1), None);
+        let events = watch.launch_ended(1);
+        assert!(events.iter().all(|event| matches!(event, Event::Conditions { .. })), "{events:?}");
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub trait Observer {
 
     /// That part is over, well or not. What is returned goes into the case's log, for this launch and round.
     fn launch_ended(&mut self, launch: u32) -> Vec<Event>;
+
+    /// Whether no other run of this program is under way. Where one is, its workers keep processors and GPUs busy, and that
+    /// is no news.
+    fn is_alone(&self) -> bool {
+        true
+    }
 }
 
 impl Observer for Watch {

@@ -1,8 +1,9 @@
 //! How a person stops a run: after the case that is being measured, or now. Who listens for Ctrl-C is the caller's
-//! business; it holds a clone of the same [`Stop`].
+//! business; it holds a clone of the same [`Stop`]. Runs that are under way at the same time share one.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const AFTER_CASE: u8 = 1;
 const NOW: u8 = 2;
@@ -14,8 +15,8 @@ pub struct Stop(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     level: AtomicU8,
-    /// The worker that is being measured; its process leads a group of the same number.
-    worker: Mutex<Option<u32>>,
+    /// The workers that are being measured, one of each run; its process leads a group of the same number.
+    workers: Mutex<BTreeSet<u32>>,
 }
 
 impl Stop {
@@ -24,13 +25,10 @@ impl Stop {
         self.0.level.fetch_max(AFTER_CASE, Ordering::SeqCst);
     }
 
-    /// Kill the worker that is being measured, then close all logs. What it had measured stays.
+    /// Kill what is being measured, then close all logs. What was measured stays.
     pub fn now(&self) {
         self.0.level.fetch_max(NOW, Ordering::SeqCst);
-        let worker = self.0.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = *worker {
-            kill_group(pid);
-        }
+        self.workers().iter().for_each(|pid| kill_group(*pid));
     }
 
     /// Whether stopping was asked for, one way or the other.
@@ -45,20 +43,27 @@ impl Stop {
 
     /// While the result lives, [`Stop::now`] kills the group of this worker.
     pub(super) fn watch(&self, pid: u32) -> Watched<'_> {
-        *self.0.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+        self.workers().insert(pid);
         if self.is_now() {
             kill_group(pid);
         }
-        Watched(self)
+        Watched { stop: self, pid }
+    }
+
+    fn workers(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// See [`Stop::watch`].
-pub(super) struct Watched<'a>(&'a Stop);
+pub(super) struct Watched<'a> {
+    stop: &'a Stop,
+    pid: u32,
+}
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        *self.0.0.worker.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.stop.workers().remove(&self.pid);
     }
 }
 
@@ -88,15 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn now_kills_the_group_that_is_watched() {
+    fn now_kills_the_groups_that_are_watched_and_no_other() {
         let sleeper = || Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
-        let (mut watched, mut late) = (sleeper(), sleeper());
+        let (mut watched, mut beside, mut before, mut late) = (sleeper(), sleeper(), sleeper(), sleeper());
         let stop = Stop::default();
+        drop(stop.watch(before.id()));
         {
-            let _watched = stop.watch(watched.id());
+            let _both = (stop.watch(watched.id()), stop.watch(beside.id()));
             stop.now();
             assert_eq!(watched.wait().unwrap().signal(), Some(libc::SIGKILL));
+            assert_eq!(beside.wait().unwrap().signal(), Some(libc::SIGKILL));
         }
+        assert_eq!(before.try_wait().unwrap(), None);
+        before.kill().unwrap();
+        before.wait().unwrap();
         // One that is watched too late for the request is killed at once.
         drop(stop.watch(late.id()));
         assert_eq!(late.wait().unwrap().signal(), Some(libc::SIGKILL));

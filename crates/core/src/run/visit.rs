@@ -21,6 +21,8 @@ const ROOT: &str = "/";
 const LISTEN: Duration = Duration::from_millis(100);
 /// Tokens generated in a warm-up pass.
 const WARMUP_TOKENS: u32 = 16;
+/// Warnings of load before the launch. Where other runs are under way it may be theirs.
+const LOAD: [&str; 2] = ["high_load", "busy_gpu"];
 
 /// Where a visit stands in the run.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +71,7 @@ impl Running<'_> {
     /// # Errors
     /// Only the record's: a failing engine is an event.
     pub fn visit(&mut self, place: Place, around: &mut Around<'_>) -> record::Result<(Visit, Option<Failed>)> {
+        let alone = around.observer.is_alone();
         let busy = machine::busy_share(Path::new(ROOT), LISTEN);
         let usage = Usage::begin(self.live.as_ref().map(|live| live.computing));
         let fresh = self.live.is_none();
@@ -84,7 +87,7 @@ impl Running<'_> {
         for warning in std::mem::take(&mut live.worker.warnings) {
             self.warn(live.launch, warning.code, warning.message)?;
         }
-        self.warn_of_machine(&live, busy)?;
+        self.warn_of_machine(&live, busy, alone, &*around.observer)?;
         let stop = around.stop;
         let watched = stop.watch(live.worker.pid());
         around.observer.launch_started(live.worker.pid());
@@ -127,8 +130,17 @@ impl Running<'_> {
         Ok(Ok(live))
     }
 
-    fn warn_of_machine(&mut self, live: &Live, busy: Option<f64>) -> record::Result<()> {
-        for warning in machine::check(Path::new(ROOT), self.job.logical_cpus, busy) {
+    /// `alone`: no other run was under way when `busy` was measured.
+    fn warn_of_machine(
+        &mut self,
+        live: &Live,
+        busy: Option<f64>,
+        alone: bool,
+        observer: &dyn Observer,
+    ) -> record::Result<()> {
+        let warnings = machine::check(Path::new(ROOT), self.job.logical_cpus, busy);
+        let alone = alone && observer.is_alone();
+        for warning in warnings.into_iter().filter(|warning| alone || !LOAD.contains(&warning.code)) {
             self.warn(live.launch, warning.code, warning.message)?;
         }
         Ok(())

@@ -12,6 +12,20 @@ pub struct Best {
     pub decode_tok_s: f64,
 }
 
+/// How far one of several lanes is that are measured at the same time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LiveLane {
+    /// The GPU.
+    pub device: String,
+    /// The block, from 1, and how many there are in all lanes and outside of them.
+    pub block: (usize, usize),
+    /// Repetitions of the block that are measured, and all of them.
+    pub repetitions: (u64, u64),
+    /// In a few words: round, case, its present speed.
+    pub doing: String,
+}
+
 /// How far it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,10 +40,13 @@ pub struct Live {
     pub stage: String,
     /// In a few words: round, case, its present speed.
     pub doing: String,
-    /// The block, from 1, and how many there are.
+    /// The block, from 1, and how many there are; zeros while there are lanes.
     pub block: (usize, usize),
     /// Repetitions of the block that are measured, and all of them.
     pub repetitions: (u64, u64),
+    /// The lanes that are measured at the same time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LiveLane>,
     /// The fastest so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,

@@ -2,20 +2,24 @@
 //! the journal is a short cut between the two.
 //!
 //! `stored` keeps the plan, `journal` what became of each case, `state` says where every case stands, `logs` finds the raw
-//! logs of cases and puts aside what does not count any more, `fit` and `estimate` foretell memory and time, `live` tells
-//! other terminals how far it is. Measuring is `run`'s business, and who prints and in which order things are done the
-//! caller's.
+//! logs of cases and puts aside what does not count any more, `fit` and `estimate` foretell memory and time, `lanes` says
+//! what can be measured at the same time and `company` who was, `live` tells other terminals how far it is. Measuring is
+//! `run`'s business, and who prints and in which order things are done the caller's.
 
+mod company;
 pub mod estimate;
 pub mod fit;
 mod journal;
+mod lanes;
 mod live;
 mod logs;
 mod state;
 mod stored;
 
+pub use company::{Beside, Company};
 pub use journal::{Entry, Finish, Journal};
-pub use live::{Best, Live};
+pub use lanes::{Gpu, Lane, Order};
+pub use live::{Best, Live, LiveLane};
 pub use logs::{BLOCK_KEY, CASE_KEY, left_open, put_aside, settle};
 pub use state::{Standing, State, Tally};
 pub use stored::Stored;

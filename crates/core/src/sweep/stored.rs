@@ -22,6 +22,9 @@ pub struct Stored {
     pub ends: Ends,
     /// Whether workers stay loaded between rounds.
     pub resident: Residency,
+    /// Whether different GPUs are measured at the same time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlap: bool,
     /// Seconds without an answer after which a worker counts as hung.
     pub timeout_s: u64,
     /// Bytes that each worker may use, where that was asked for.

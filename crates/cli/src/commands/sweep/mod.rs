@@ -1,12 +1,15 @@
 //! `tokometer sweep`: the whole matrix, whatever happens on the way.
 //!
 //! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
-//! models ready, `measure` runs block after block, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
+//! models ready, `measure` runs block after block, `lanes` those of different GPUs at the same time, `books` keeps what became
+//! of the cases, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
 
+mod books;
 mod cluster;
 mod dry_run;
 mod follow;
 mod foresee;
+mod lanes;
 mod measure;
 mod plan;
 mod prepare;
@@ -21,7 +24,7 @@ use crate::interrupt;
 use anyhow::{Result, bail};
 use follow::Follow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokometer_core::machine::Machine;
 use tokometer_core::run::Stop;
 use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
@@ -150,8 +153,12 @@ fn do_all(
     if stop.asked() {
         return Ok(false);
     }
-    let measuring = measure::Measuring { session, place, stored, foresight, shelf: &shelf, stop, follow };
-    measuring.all(blocks, state)
+    let books = Mutex::new(books::Books::open(place, state)?);
+    let (shelf, machine) = (&shelf, Machine::this());
+    let measuring = measure::Measuring { session, place, stored, foresight, shelf, machine, stop, follow, books };
+    // A task of a cluster is one block.
+    let overlap = options.task.is_none() && (options.overlap || stored.overlap);
+    measuring.all(blocks, overlap)
 }
 
 /// Steps 3 to 5.

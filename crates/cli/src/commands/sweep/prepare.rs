@@ -10,15 +10,17 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tokometer_core::engine::{self, Kind, ModelFormat, Timeouts, Worker};
 use tokometer_core::machine::{MemoryGroup, available_memory};
-use tokometer_core::plan::ModelRef;
 use tokometer_core::plan::sweep::Planned;
+use tokometer_core::plan::{Case, ModelRef};
 use tokometer_core::prepare::{Prepared, Target};
 use tokometer_core::run::Stop;
-use tokometer_core::sweep::{State, Stored};
+use tokometer_core::sweep::{Gpu, State, Stored};
 use tokometer_protocol::Device;
 
 /// Share of the free memory that a worker may use where nothing else is asked for.
 const MAY_USE: f64 = 0.95;
+/// Parts of the names of variables that give GPUs other numbers: `CUDA_VISIBLE_DEVICES`, `ZE_AFFINITY_MASK`.
+const RENUMBERING: [&str; 2] = ["DEVICE", "AFFINITY"];
 
 /// Why a case cannot be started: the kind, as in the record, and the reason.
 pub type Refusal = (&'static str, String);
@@ -166,6 +168,19 @@ impl Shelf {
             (_, Some(Err(reason))) => Err(("not_prepared", reason.clone())),
             _ => Err(("not_prepared", "its model was not prepared".into())),
         }
+    }
+
+    /// Whether the device that a case names is a GPU of its engine's, and the one that other engines mean by its number: an
+    /// engine whose GPUs `tokometer.toml` hides or reorders may mean another one.
+    pub fn has_gpu(&self, case: &Case) -> bool {
+        let Some(engine) = self.engines.get(&case.engine) else { return false };
+        let Some(asked) = case.settings.device.as_deref().and_then(Gpu::named) else { return false };
+        let Ok(discovery) = &engine.found.worker else { return false };
+        let renumbers = |name: &str| RENUMBERING.iter().any(|part| name.to_ascii_uppercase().contains(part));
+        if discovery.environment.iter().any(|(name, _)| renumbers(name)) {
+            return false;
+        }
+        engine.devices.iter().any(|device| device.kind == "gpu" && Gpu::named(&device.name).as_ref() == Some(&asked))
     }
 
     /// The memory that a case computes in: what is free, and where. `None` where nobody tells.

@@ -98,6 +98,12 @@ impl Meter {
         Meter { idle: vec![None; sources.len()], sources }
     }
 
+    /// Leaves out what counts the whole machine: where several measurements are under way nobody can tell whose it was.
+    pub fn keep_gpus(&mut self) {
+        self.sources.retain(|source| source.gpu().is_some());
+        self.idle = vec![None; self.sources.len()];
+    }
+
     /// Whether the machine tells nothing.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
@@ -177,6 +183,14 @@ mod tests {
         assert!(meter.is_empty() && meter.names().is_empty());
         let (before, after) = (meter.mark(), meter.mark());
         assert_eq!(meter.between(&before, &after, |_| true), None);
+    }
+
+    #[test]
+    fn without_what_counts_the_machine_only_gpus_are_left() {
+        let tree = Tree::new(&[(&format!("{RAPL}/name"), "package-0"), (&format!("{RAPL}/energy_uj"), "5")]);
+        let mut meter = Meter::open(&tree.root());
+        meter.keep_gpus();
+        assert!(meter.is_empty() && meter.gpus() == 0);
     }
 
     #[test]

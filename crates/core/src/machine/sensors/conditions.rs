@@ -105,7 +105,7 @@ impl Conditions {
             load_before: before.load,
             steal_percent: spent.map(|spent| percent(spent.share(spent.steal))),
             busy_percent: spent.map(|spent| percent(spent.share(spent.busy))),
-            others_percent: spent.and_then(|spent| others(&spent, &used)),
+            others_percent: spent.and_then(|spent| others(&spent, &used, 0)),
             busiest_other: busiest.as_ref().map(|(name, _)| name.clone()),
             busiest_other_percent: busiest.map(|(_, ticks)| percent(ticks as f64 / TICKS / seconds)),
             freq_mhz: after.freq_mhz.map(round),
@@ -121,6 +121,23 @@ impl Conditions {
             gpus: after.gpus.iter().map(GpuState::of).collect(),
             others_on_gpu,
             device_memory_bytes,
+        }
+    }
+
+    /// The same where other workers of `own` were measured meanwhile: their processor time is not that of others, and of the
+    /// GPUs only that is told which is certainly not theirs.
+    pub fn beside_others(before: &Sample, after: &Sample, pid: u32, own: u32) -> Conditions {
+        let used = used(&before.processes, &after.processes, pid, own);
+        let spent = before.cpu.zip(after.cpu).and_then(|(before, after)| Spent::between(before, after));
+        // By numbers of another name space nobody can tell whose a process is.
+        let strangers = before.apps.iter().any(|app| !before.processes.contains_key(&app.pid));
+        let is_shown = after.apps.iter().any(|app| app.pid == pid);
+        let all = Conditions::between(before, after, pid, own);
+        Conditions {
+            others_percent: spent.and_then(|spent| others(&spent, &used, used.siblings)),
+            others_on_gpu: all.others_on_gpu.filter(|_| !strangers),
+            device_memory_bytes: all.device_memory_bytes.filter(|_| is_shown),
+            ..all
         }
     }
 
@@ -184,9 +201,9 @@ impl Spent {
     }
 }
 
-/// Unknown when the worker is gone: its own time would count as that of others.
-fn others(spent: &Spent, used: &Used) -> Option<f64> {
-    let own = used.worker?.saturating_add(used.own);
+/// Unknown when the worker is gone: its own time would count as that of others. `siblings` are ticks that are no news either.
+fn others(spent: &Spent, used: &Used, siblings: u64) -> Option<f64> {
+    let own = used.worker?.saturating_add(used.own).saturating_add(siblings);
     Some(percent(spent.share(spent.busy.saturating_sub(own))))
 }
 
@@ -286,6 +303,32 @@ mod tests {
         after.processes.remove(&20);
         let found = Conditions::between(&before, &after, 20, OWN);
         assert_eq!((found.busy_percent, found.others_percent), (Some(75.0), None));
+    }
+
+    #[test]
+    fn a_sibling_is_nobody_else_where_both_are_measured() {
+        let (before, mut after) = ten_seconds();
+        // What the browser was: a worker that this program started meanwhile.
+        after.processes.get_mut(&30).unwrap().parent = OWN;
+        let others = |found: Conditions| (found.others_percent, found.busiest_other);
+        assert_eq!(others(Conditions::between(&before, &after, 20, OWN)), (Some(25.0), None));
+        assert_eq!(others(Conditions::beside_others(&before, &after, 20, OWN)), (Some(5.0), None));
+    }
+
+    #[test]
+    fn beside_others_nothing_is_guessed_of_a_gpu() {
+        let (mut before, mut after) = ten_seconds();
+        let app = |pid: u32| App { pid, uuid: "G".into(), memory_bytes: Some(1 << 30) };
+        (before.gpus, after.gpus) = (vec![Gpu::default()], vec![Gpu::default()]);
+        // Numbers of the host: either may be a sibling.
+        (before.apps, after.apps) = (vec![app(900)], vec![app(900), app(901)]);
+        let told = |before: &Sample, after: &Sample| {
+            let found = Conditions::beside_others(before, after, 20, OWN);
+            (found.others_on_gpu, found.device_memory_bytes)
+        };
+        assert_eq!(told(&before, &after), (None, None));
+        (before.apps, after.apps) = (vec![app(30)], vec![app(30), app(20)]);
+        assert_eq!(told(&before, &after), (Some(1), Some(1 << 30)));
     }
 
     #[test]

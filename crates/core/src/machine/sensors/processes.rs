@@ -47,6 +47,8 @@ pub(super) struct Used {
     pub worker: Option<u64>,
     /// Ticks of this program.
     pub own: u64,
+    /// Ticks of its other workers and of what those started.
+    pub siblings: u64,
     /// The busiest other process, and its ticks.
     pub busiest: Option<(String, u64)>,
 }
@@ -54,6 +56,9 @@ pub(super) struct Used {
 /// The difference of two looks, seen from the worker `pid` and from this program.
 pub(super) fn used(before: &Processes, after: &Processes, pid: u32, own: u32) -> Used {
     let mut used = Used { worker: after.contains_key(&pid).then_some(0), ..Used::default() };
+    let is_sibling = |process: &Process| {
+        process.parent == own || after.get(&process.group).is_some_and(|leader| leader.parent == own)
+    };
     for (number, process) in after {
         // A number may have been given to another process meanwhile.
         let earlier = before.get(number).filter(|old| old.name == process.name).map_or(0, |old| old.ticks);
@@ -61,14 +66,21 @@ pub(super) fn used(before: &Processes, after: &Processes, pid: u32, own: u32) ->
         // Of children that came and went: nobody else has their ticks any more.
         let known = before.get(number).filter(|old| old.name == process.name);
         let reaped = process.reaped.saturating_sub(known.map_or(0, |old| old.reaped));
+        let all = ticks.saturating_add(reaped);
         if *number == pid || process.group == pid {
-            used.worker = used.worker.map(|sum| sum.saturating_add(ticks).saturating_add(reaped));
+            used.worker = used.worker.map(|sum| sum.saturating_add(all));
         } else if *number == own {
-            used.own = ticks.saturating_add(reaped);
-        } else if process.parent != own && ticks > used.busiest.as_ref().map_or(0, |(_, most)| *most) {
+            used.own = all;
+        } else if is_sibling(process) {
+            used.siblings = used.siblings.saturating_add(all);
+        } else if ticks > used.busiest.as_ref().map_or(0, |(_, most)| *most) {
             used.busiest = Some((process.name.clone(), ticks));
         }
     }
+    // A worker that has ended leaves all its ticks to this program, those from before the first look as well.
+    let ended = before.iter().filter(|(number, process)| process.parent == own && !after.contains_key(*number));
+    let earlier = ended.map(|(_, process)| process.ticks.saturating_add(process.reaped)).fold(0, u64::saturating_add);
+    used.own = used.own.saturating_sub(earlier);
     used
 }
 
@@ -102,8 +114,20 @@ mod tests {
         assert_eq!(after[&30].name, "web) (x");
         let used = used(&before, &after, 20, 10);
         // The compiler that the worker started began with the launch: its first tick counts too.
-        assert_eq!((used.worker, used.own), (Some(541), 1));
+        assert_eq!((used.worker, used.own, used.siblings), (Some(541), 1, 71));
         assert_eq!(used.busiest, Some(("web) (x".to_owned(), 60)));
+    }
+
+    #[test]
+    fn of_a_sibling_that_ended_only_what_it_used_meanwhile_counts() {
+        let own = |reaped: u64| {
+            let line = format!("10 (tokometer) S 1 10 1 0 -1 4194560 1 0 0 0 5 1 {reaped} 0 20 0 1 0 5 1 1\n");
+            ("proc/10/stat".to_owned(), line)
+        };
+        let before = tree(&[own(0), stat(20, "worker", 10, 20, 0), stat(22, "other worker", 10, 22, 300)]);
+        let after = tree(&[own(351), stat(20, "worker", 10, 20, 500)]);
+        let used = used(&processes(&before.root()), &processes(&after.root()), 20, 10);
+        assert_eq!((used.worker, used.own, used.siblings), (Some(500), 50, 0));
     }
 
     #[test]

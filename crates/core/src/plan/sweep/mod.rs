@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 /// model = ["synthetic:1B", "synthetic:3B"]
 /// quantize = "all"
 /// depth = [0, 512, 2048]
+/// overlap = true                  # measure different GPUs at the same time
 ///
 /// [sweep.engines.tinygrad]        # in place of the axes above, for this engine
 /// depth = [0, 512]
@@ -50,6 +51,8 @@ pub struct SweepConfig {
     pub exclude: Vec<Rule>,
     /// What a cluster is asked for, with `--on slurm`.
     pub slurm: SlurmOptions,
+    /// `--overlap`.
+    pub overlap: bool,
 }
 
 /// Serde cannot refuse unknown keys of flattened parts, so the parts are taken out by hand and what is left are the axes.
@@ -68,6 +71,7 @@ impl TryFrom<toml::Table> for SweepConfig {
             include: part(&mut table, "include")?,
             exclude: part(&mut table, "exclude")?,
             slurm: part(&mut table, "slurm")?,
+            overlap: part(&mut table, "overlap")?,
             axes: toml::Value::Table(table).try_into()?,
         })
     }

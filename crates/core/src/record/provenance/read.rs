@@ -105,7 +105,8 @@ impl Reading {
             }
             "probe" => {
                 let reading = serde_json::from_value::<crate::machine::Reading>(event["reading"].clone());
-                found.probes.extend(reading.ok());
+                // Without threads nothing was probed: the event only closes a round.
+                found.probes.extend(reading.ok().filter(|reading| reading.threads > 0));
             }
             "end" => {
                 self.end(event, before);
