@@ -88,28 +88,40 @@ Examples:
   tokometer --dir results collate --rebuild
 
 Reads Tokometer's own logs, logs of tinygrad's llama3 example, llama-bench JSONL (`-o jsonl`) and the seed
-workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).")]
+workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).
+The analysis of the rows is then made and kept, so that analyze, plot, present and recommend answer at once.")]
     Collate(Collate),
     /// Step 4: statistics in the terminal
     #[command(after_help = "\
 Examples:
   tokometer analyze
-  tokometer analyze --json > analysis.json")]
+  tokometer analyze --only depth=0 --only engine=llamacpp,tinygrad
+  tokometer analyze --json > analysis.json
+
+--only chooses cases by engine, model, size, quantize (label or native name), host, device, prompt_tokens, gen_tokens, depth,
+threads, batch: all of the keys count, of the values of one key any does. Of very many cases the first sections are
+printed, and how many are left out. What the rows come down to is kept in benchmark_output/.analysis until they change.")]
     Analyze(Analyze),
     /// Step 4: the plots, as PNG (300 dpi) and SVG in plots/
     #[command(after_help = "\
 Examples:
   tokometer plot
-  tokometer plot --only backend_comparison,latency_distribution")]
+  tokometer plot --only backend_comparison,latency_distribution
+  tokometer plot --only threads=4 --only quantize=int8,nf4
+
+--only with KEY=VALUE chooses cases, see `tokometer analyze --help`. Of very many cases a plot shows whole panels, those with
+the most cases first, and says below how many it leaves out.")]
     Plot(Plot),
     /// Step 5: the presentation, presentation.typ and presentation.pdf
     #[command(after_help = "\
 Examples:
   tokometer present
+  tokometer plot --only depth=0 && tokometer present --only depth=0
 
+--only KEY=VALUE chooses cases, see `tokometer analyze --help`; the plots are those that lie there.
 presentation.typ is written once and is yours to edit; the figures come from docs/presentation.json, which is
 written anew each time.")]
-    Present,
+    Present(Present),
     /// Steps 1 to 5 in turn
     #[command(after_help = "\
 Examples:
@@ -522,6 +534,9 @@ pub struct Collate {
     /// Read every log again
     #[arg(long)]
     pub rebuild: bool,
+    /// Leave the analysis to the first command that asks for it
+    #[arg(long)]
+    pub csv_only: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -530,6 +545,9 @@ pub struct Collate {
 /// `analyze`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Analyze {
+    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub only: Vec<String>,
     /// Print the whole analysis as JSON
     #[arg(long)]
     pub json: bool,
@@ -583,8 +601,16 @@ pub struct Merge {
 /// `plot`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Plot {
-    /// These plots only, comma-separated
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    /// These plots only, comma-separated; or these cases only, KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "NAME|KEY=VALUE")]
+    pub only: Vec<String>,
+}
+
+/// `present`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Present {
+    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<String>,
 }
 
