@@ -56,12 +56,12 @@ fn figures(options: &Options, files: &[PathBuf], work: &Path, logs: &Path) -> Re
     let mut full = Vec::new();
     for round in 1..=rounds {
         clean(work, logs)?;
-        let run = measure(tokometer::command(work, &["collate"]))?;
+        let run = measure(tokometer::command(work, &["collate", "--csv-only"]))?;
         say("bench", format!("round {round}/{rounds}: {} s", figure(run.seconds)));
         full.push(run);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let again = measure(tokometer::command(work, &["collate"]))?;
+    let again = measure(tokometer::command(work, &["collate", "--csv-only"]))?;
     let csv_bytes = csv_bytes(logs);
     clean(work, logs)?;
     Ok(Figures {
@@ -141,7 +141,7 @@ fn real_log(options: &Options, dir: &Path) -> Result<PathBuf> {
 fn pilot(source: &Path, work: &Path, logs: &Path) -> Result<f64> {
     let _ = fs::remove_dir_all(work);
     let files = replicate(source, logs, PILOT)?;
-    measure(tokometer::command(work, &["collate"]))?;
+    measure(tokometer::command(work, &["collate", "--csv-only"]))?;
     let growth = csv_bytes(logs) as f64 / size_of(&files).max(1) as f64;
     fs::remove_dir_all(work).with_context(|| format!("cannot remove {}", work.display()))?;
     Ok(growth)
