@@ -148,7 +148,7 @@ fn pilot(source: &Path, work: &Path, logs: &Path) -> Result<f64> {
 }
 
 /// As many bytes of logs as were asked for, or as fit on the disk with their CSV and room to spare.
-fn fitting(asked: u64, growth: f64, folder: &Path) -> Result<u64> {
+pub(super) fn fitting(asked: u64, growth: f64, folder: &Path) -> Result<u64> {
     let parent = folder.parent().unwrap_or(folder);
     let Some(free) = Cmd::new("df").arg("-Pk").arg(parent).ask().as_deref().and_then(free_bytes) else {
         return Ok(asked);
@@ -198,7 +198,7 @@ fn size_of(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
 }
 
-fn csv_bytes(folder: &Path) -> u64 {
+pub(super) fn csv_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     size_of(&entries.filter(|path| path.extension().is_some_and(|extension| extension == "csv")).collect::<Vec<_>>())
 }
