@@ -39,12 +39,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     page.finish()
 }
 
-fn chart(
-    analysis: &Analysis,
-    roster: &Roster<'_>,
-    all: &[Option<&Comparison>],
-    cases: &[usize],
-) -> Option<Chart> {
+fn chart(analysis: &Analysis, roster: &Roster<'_>, all: &[Option<&Comparison>], cases: &[usize]) -> Option<Chart> {
     let compared: Vec<&Comparison> = cases.iter().filter_map(|case| all[*case]).collect();
     let first = *compared.first()?;
     let (axis, named_in_axis) = axis(analysis, roster, &compared);
