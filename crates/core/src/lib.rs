@@ -7,6 +7,7 @@ pub mod disk;
 pub mod fingerprint;
 pub mod machine;
 pub mod nearest;
+mod parallel;
 pub mod progress;
 pub mod random;
 pub mod shell;

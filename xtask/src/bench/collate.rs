@@ -56,12 +56,12 @@ fn figures(options: &Options, files: &[PathBuf], work: &Path, logs: &Path) -> Re
     let mut full = Vec::new();
     for round in 1..=rounds {
         clean(work, logs)?;
-        let run = measure(tokometer::command(work, &["collate"]))?;
+        let run = measure(tokometer::command(work, &["collate", "--csv-only"]))?;
         say("bench", format!("round {round}/{rounds}: {} s", figure(run.seconds)));
         full.push(run);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let again = measure(tokometer::command(work, &["collate"]))?;
+    let again = measure(tokometer::command(work, &["collate", "--csv-only"]))?;
     let csv_bytes = csv_bytes(logs);
     clean(work, logs)?;
     Ok(Figures {
@@ -141,14 +141,14 @@ fn real_log(options: &Options, dir: &Path) -> Result<PathBuf> {
 fn pilot(source: &Path, work: &Path, logs: &Path) -> Result<f64> {
     let _ = fs::remove_dir_all(work);
     let files = replicate(source, logs, PILOT)?;
-    measure(tokometer::command(work, &["collate"]))?;
+    measure(tokometer::command(work, &["collate", "--csv-only"]))?;
     let growth = csv_bytes(logs) as f64 / size_of(&files).max(1) as f64;
     fs::remove_dir_all(work).with_context(|| format!("cannot remove {}", work.display()))?;
     Ok(growth)
 }
 
 /// As many bytes of logs as were asked for, or as fit on the disk with their CSV and room to spare.
-fn fitting(asked: u64, growth: f64, folder: &Path) -> Result<u64> {
+pub(super) fn fitting(asked: u64, growth: f64, folder: &Path) -> Result<u64> {
     let parent = folder.parent().unwrap_or(folder);
     let Some(free) = Cmd::new("df").arg("-Pk").arg(parent).ask().as_deref().and_then(free_bytes) else {
         return Ok(asked);
@@ -198,7 +198,7 @@ fn size_of(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
 }
 
-fn csv_bytes(folder: &Path) -> u64 {
+pub(super) fn csv_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     size_of(&entries.filter(|path| path.extension().is_some_and(|extension| extension == "csv")).collect::<Vec<_>>())
 }

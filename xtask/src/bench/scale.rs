@@ -1,49 +1,106 @@
-//! A sweep of ten thousand cases with a lot of raw logs: how long planning it and asking for its status take.
+//! A sweep of ten thousand cases with a lot of raw logs: how long planning it, asking for its status, collating it and looking
+//! at its results take.
 
 use super::measure::{Measured, measure};
 use super::table::{Table, figure, lowest, median, megabytes};
-use super::{Bench, Options, Report, tokometer};
+use super::{Bench, Options, Report, collate, tokometer};
 use crate::shell::{Cmd, say};
 use crate::{paths, python};
 use anyhow::{Context, Result, anyhow};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub const BENCH: Bench = Bench { name: "scale", about: "planning and status of a sweep of 10,000 cases", run };
+pub const BENCH: Bench =
+    Bench { name: "scale", about: "planning, status, collating, analysis and plots of a sweep of 10,000 cases", run };
 
-/// Seconds that each should stay below.
+/// Seconds that each should stay below, but for collating.
 const GOAL: f64 = 2.0;
+
+/// Bytes of each of the two CSV files per byte of log, with some to spare.
+const GROWTH: f64 = 10.0;
+
+/// What is asked for once the logs are collated.
+const QUESTIONS: &[&[&str]] = &[&["analyze"], &["plot"], &["present"], &["recommend", "--min-speed", "1"]];
 
 fn run(options: &Options) -> Result<Report> {
     let dir = paths::bench().join("scale");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let numbers = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    let (depths, lengths) = (numbers(0..50), numbers(2..27));
+    let (depths, prompts) = (numbers(0..50), numbers(8..33));
     let axes = ["--engine", "mock", "--model", "synthetic:tiny", "--quantize", "all", "--depth", &depths];
-    let all = [&["sweep"][..], &axes, &["--gen-tokens", &lengths, "--threads", "1,2"]].concat();
+    let all = [&["sweep"][..], &axes, &["--prompt-tokens", &prompts, "--gen-tokens", "64", "--threads", "1,2"]].concat();
     plan(&dir, &all)?;
-    let bytes = logs(options, &dir)?;
+    let bytes = logs(collate::fitting(options.bytes, GROWTH, &dir)?, &dir)?;
     let rounds = options.rounds.unwrap_or(5);
-    let mut table = Table::new(&["", "goal s", "median s", "best s", "peak MB"]);
-    let mut raw = serde_json::Map::new();
+    let mut found = Found { table: Table::new(HEADINGS), raw: Map::new() };
     let dry_run = [&all[..], &["--dry-run", "--json"]].concat();
     for (name, words) in [("sweep --dry-run", &dry_run[..]), ("status", &["status"][..])] {
-        let runs = (0..rounds).map(|_| measure(tokometer::command(&dir, words))).collect::<Result<Vec<Measured>>>()?;
+        found.tell(name, Some(GOAL), &times(rounds, &dir, words)?, None);
+    }
+    say("bench", "collating");
+    found.tell("collate --csv-only", None, &times(1, &dir, &["collate", "--csv-only"])?, None);
+    let output = dir.join("benchmark_output");
+    for words in QUESTIONS {
+        say("bench", words[0]);
+        let _ = fs::remove_file(output.join(".analysis"));
+        let anew = measure(tokometer::command(&dir, words))?;
+        found.tell(words[0], Some(GOAL), &times(rounds, &dir, words)?, Some(&anew));
+    }
+    let kept = fs::metadata(output.join(".analysis")).map_or(0, |metadata| metadata.len());
+    let csv = collate::csv_bytes(&output);
+    found.raw.insert("bytes_of_logs".into(), json!(bytes));
+    found.raw.insert("bytes_of_csv".into(), json!(csv));
+    found.raw.insert("bytes_of_analysis".into(), json!(kept));
+    fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    let gigabytes = |bytes: u64| figure(bytes as f64 / 1e9);
+    Ok(Report {
+        title: format!("10,000 cases, {} GB of raw logs, {rounds} runs", gigabytes(bytes)),
+        table: found.table,
+        notes: vec![
+            "without a journal: the status is told from the headers and ends of all logs".into(),
+            format!("{} GB of CSV; the analysis that is kept has {} GB", gigabytes(csv), gigabytes(kept)),
+            "anew: one run that reads all rows because no analysis is kept".into(),
+        ],
+        raw: found.raw.into(),
+    })
+}
+
+const HEADINGS: &[&str] = &["", "goal s", "median s", "best s", "peak MB", "anew s", "anew peak MB"];
+
+/// The figures so far.
+struct Found {
+    table: Table,
+    raw: Map<String, Value>,
+}
+
+impl Found {
+    /// Adds what a command took, and what it took without a kept analysis where it asks for one.
+    fn tell(&mut self, name: &str, goal: Option<f64>, runs: &[Measured], anew: Option<&Measured>) {
         let seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
         let peak = runs.iter().filter_map(|run| run.peak_bytes).max();
-        table.row([name.to_owned(), figure(GOAL), figure(median(&seconds)), figure(lowest(&seconds)), megabytes(peak)]);
-        raw.insert(name.to_owned(), json!({ "goal_s": GOAL, "seconds": seconds, "peak_bytes": peak }));
+        let known = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure);
+        self.table.row([
+            name.to_owned(),
+            known(goal),
+            figure(median(&seconds)),
+            figure(lowest(&seconds)),
+            megabytes(peak),
+            known(anew.map(|run| run.seconds)),
+            megabytes(anew.and_then(|run| run.peak_bytes)),
+        ]);
+        let raw = json!({
+            "goal_s": goal, "seconds": seconds, "peak_bytes": peak,
+            "anew_s": anew.map(|run| run.seconds), "anew_peak_bytes": anew.and_then(|run| run.peak_bytes),
+        });
+        self.raw.insert(name.to_owned(), raw);
     }
-    raw.insert("bytes_of_logs".into(), json!(bytes));
-    fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    Ok(Report {
-        title: format!("10,000 cases, {} GB of raw logs, {rounds} runs", figure(bytes as f64 / 1e9)),
-        table,
-        notes: vec!["without a journal: the status is told from the headers and ends of all logs".into()],
-        raw: raw.into(),
-    })
+}
+
+/// Some runs of a command.
+fn times(rounds: usize, dir: &Path, words: &[&str]) -> Result<Vec<Measured>> {
+    (0..rounds).map(|_| measure(tokometer::command(dir, words))).collect()
 }
 
 /// The plan is written before anything is measured: the sweep is ended as soon as it is there.
@@ -67,9 +124,9 @@ fn plan(dir: &Path, words: &[&str]) -> Result<()> {
 }
 
 /// A log for every case, as large as makes the size that was asked for. Returns their bytes.
-fn logs(options: &Options, dir: &Path) -> Result<u64> {
+fn logs(bytes: u64, dir: &Path) -> Result<u64> {
     let sample = dir.join("sample");
-    let repetitions = (options.bytes / 10_000 / 3_000).clamp(1, 1000).to_string();
+    let repetitions = (bytes / 10_000 / 3_000).clamp(1, 1000).to_string();
     let workload = ["--prompt-tokens", "8", "--gen-tokens", "64", "--launches", "1", "--repetitions", &repetitions];
     let what = ["sweep", "--engine", "mock", "--model", "synthetic:tiny", "--quantize", "nf4", "--measure-only"];
     tokometer::command(&sample, &[&what[..], &workload].concat()).capture()?;

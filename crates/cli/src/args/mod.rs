@@ -102,28 +102,40 @@ Examples:
   tokometer --dir results collate --rebuild
 
 Reads Tokometer's own logs, logs of tinygrad's llama3 example, llama-bench JSONL (`-o jsonl`) and the seed
-workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).")]
+workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).
+The analysis of the rows is then made and kept, so that analyze, plot, present and recommend answer at once.")]
     Collate(Collate),
     /// Step 4: statistics in the terminal
     #[command(after_help = "\
 Examples:
   tokometer analyze
-  tokometer analyze --json > analysis.json")]
+  tokometer analyze --only depth=0 --only engine=llamacpp,tinygrad
+  tokometer analyze --json > analysis.json
+
+--only chooses cases by engine, model, size, quantize (label or native name), host, device, prompt_tokens, gen_tokens, depth,
+threads, batch: all of the keys count, of the values of one key any does. Of very many cases the first sections are
+printed, and how many are left out. What the rows come down to is kept in benchmark_output/.analysis until they change.")]
     Analyze(Analyze),
     /// Step 4: the plots, as PNG (300 dpi) and SVG in plots/
     #[command(after_help = "\
 Examples:
   tokometer plot
-  tokometer plot --only backend_comparison,latency_distribution")]
+  tokometer plot --only backend_comparison,latency_distribution
+  tokometer plot --only threads=4 --only quantize=int8,nf4
+
+--only with KEY=VALUE chooses cases, see `tokometer analyze --help`. Of very many cases a plot shows whole panels, those with
+the most cases first, and says below how many it leaves out.")]
     Plot(Plot),
     /// Step 5: the presentation, presentation.typ and presentation.pdf
     #[command(after_help = "\
 Examples:
   tokometer present
+  tokometer plot --only depth=0 && tokometer present --only depth=0
 
+--only KEY=VALUE chooses cases, see `tokometer analyze --help`; the plots are those that lie there.
 presentation.typ is written once and is yours to edit; the figures come from docs/presentation.json, which is
 written anew each time.")]
-    Present,
+    Present(Present),
     /// Steps 1 to 5 in turn
     #[command(after_help = "\
 Examples:

@@ -32,6 +32,9 @@ pub struct Collate {
     /// Read every log again
     #[arg(long)]
     pub rebuild: bool,
+    /// Leave the analysis to the first command that asks for it
+    #[arg(long)]
+    pub csv_only: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -60,6 +63,9 @@ pub struct Merge {
 /// `analyze`.
 #[derive(Debug, Clone, Args)]
 pub struct Analyze {
+    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub only: Vec<String>,
     /// Print the whole analysis as JSON
     #[arg(long)]
     pub json: bool,
@@ -93,8 +99,16 @@ pub struct Compare {
 /// `plot`.
 #[derive(Debug, Clone, Args)]
 pub struct Plot {
-    /// These plots only, comma-separated
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    /// These plots only, comma-separated; or these cases only, KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "NAME|KEY=VALUE")]
+    pub only: Vec<String>,
+}
+
+/// `present`.
+#[derive(Debug, Clone, Args)]
+pub struct Present {
+    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<String>,
 }
 

@@ -3,14 +3,14 @@
 use super::{OK, Session, print_json, roofline, validity};
 use crate::args::Analyze;
 use crate::terminal::{Align, Style, Table};
-use anyhow::{Context, Result};
-use tokometer_core::analyze::{self, Analysis, Comparison, Estimate, Group, best_per_host};
-use tokometer_core::collate;
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeSet;
+use tokometer_core::analyze::{self, Analysis, Comparison, EngineLabels, Estimate, Group, Only, best_per_host, by_key};
 use tokometer_core::record::quality;
 
 /// The command.
 pub fn analyze(session: &Session<'_>, options: &Analyze) -> Result<u8> {
-    let analysis = read(session)?;
+    let analysis = chosen(session, &only(&options.only)?)?;
     if options.json {
         print_json(session.terminal, &analysis)?;
     } else {
@@ -21,6 +21,16 @@ pub fn analyze(session: &Session<'_>, options: &Analyze) -> Result<u8> {
 
 /// The analysis of the working folder's all.csv and of its evaluations.
 pub fn read(session: &Session<'_>) -> Result<Analysis> {
+    chosen(session, &Only::default())
+}
+
+/// What `--only` asks for.
+pub fn only(words: &[String]) -> Result<Only> {
+    Only::parse(words.iter().map(String::as_str)).map_err(|why| anyhow!("--only: {why}"))
+}
+
+/// The same as [`read`] of the cases that were chosen.
+pub fn chosen(session: &Session<'_>, only: &Only) -> Result<Analysis> {
     let path = session.folders.output().join("all.csv");
     let (quality, problems) = quality::read_folder(&session.folders.verifiers_results());
     for problem in &problems {
@@ -30,31 +40,48 @@ pub fn read(session: &Session<'_>) -> Result<Analysis> {
         if !quality.is_empty() {
             return Ok(analyze::analyze_with(&[], &quality));
         }
-        anyhow::bail!(
-            "{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`",
-            path.display()
-        );
+        bail!("{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`", path.display());
     }
-    let series = collate::read::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(analyze::analyze_with(&series, &quality))
+    let analysis = analyze::of_table(&path, session.terminal.progress());
+    let analysis = analysis.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(analysis.only(only).map_err(|why| anyhow!("--only: {why}"))?.with_quality(&quality))
 }
 
-/// Tables and bars.
+/// Sections that are printed, and cases in all of them: more would scroll away unread.
+const MOST_SECTIONS: usize = 24;
+/// See [`MOST_SECTIONS`].
+const MOST_CASES: usize = 200;
+
+/// Tables and bars; of very many cases the first ones in the order of tables.
 pub fn show(session: &Session<'_>, analysis: &Analysis) {
+    let groups = &analysis.groups;
     validity::show(session, analysis);
-    let mut done: Vec<String> = Vec::new();
-    for group in &analysis.groups {
-        let heading = heading(group);
-        if done.contains(&heading) {
-            continue;
+    let sections = by_key(0..groups.len(), |i| heading(&groups[i]));
+    let of_all = sections.len();
+    let mut shown: BTreeSet<usize> = BTreeSet::new();
+    let mut printed = 0;
+    for cases in sections.into_iter().take(MOST_SECTIONS) {
+        let room = MOST_CASES - shown.len();
+        if room == 0 {
+            break;
         }
-        let members: Vec<&Group> = analysis.groups.iter().filter(|other| self::heading(other) == heading).collect();
-        section(session, &heading, &members);
-        done.push(heading);
+        let members: Vec<&Group> = cases.iter().take(room).map(|i| &groups[*i]).collect();
+        section(session, &heading(members[0]), &members);
+        shown.extend(cases.into_iter().take(room));
+        printed += 1;
     }
-    speedups(session, analysis);
-    roofline::show(session, analysis);
-    summary(session, analysis);
+    speedups(session, analysis, &shown);
+    roofline::show(session, analysis, &shown);
+    summary(session, analysis, &shown);
+    if shown.len() < groups.len() {
+        let words = format!(
+            "Shown are {} of {} cases, in {printed} of {of_all} sections: the first ones. `tokometer analyze --only KEY=VALUE` shows \
+             others (depth=0, threads=4, ...), `tokometer analyze --json` all.",
+            shown.len(),
+            groups.len()
+        );
+        session.terminal.paragraph(Style::Yellow, &words);
+    }
 }
 
 /// What a section has in common: never mixed with another.
@@ -88,12 +115,13 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
         ("step p95 ms", Align::Right),
         ("warnings", Align::Left),
     ]);
+    let labels = EngineLabels::among(groups.iter().copied());
     for group in groups {
-        table.row(cells(group, groups));
+        table.row(cells(group, &labels));
     }
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
     terminal.line("");
-    bars(session, groups);
+    bars(session, groups, &labels);
     for group in groups {
         for reason in &group.failures {
             terminal.line(&terminal.paint(
@@ -105,7 +133,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     terminal.line("");
 }
 
-fn cells(group: &Group, members: &[&Group]) -> Vec<String> {
+fn cells(group: &Group, labels: &EngineLabels) -> Vec<String> {
     let mean = |estimate: &Option<Estimate>, digits: usize| {
         estimate.as_ref().map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default()
     };
@@ -116,12 +144,10 @@ fn cells(group: &Group, members: &[&Group]) -> Vec<String> {
         (None, None) if !group.failures.is_empty() => "failed".into(),
         (None, None) => String::new(),
     };
-    let mut steps = group.step_ms.clone();
-    steps.sort_by(f64::total_cmp);
-    let p95 = (steps.len() >= 20).then(|| format!("{:.2}", analyze::quantile(&steps, 0.95)));
+    let p95 = group.steps.as_ref().filter(|steps| steps.n >= 20).map(|steps| format!("{:.2}", steps.p95.ms));
     let n = group.repetitions.len();
     vec![
-        group.engine_label_among(members.iter().copied()),
+        labels.of(group),
         group.short_quantize_label(),
         group.key.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
         decode,
@@ -152,12 +178,11 @@ fn with_interval(estimate: &Estimate) -> String {
 }
 
 /// A bar per group, all on one scale.
-fn bars(session: &Session<'_>, groups: &[&Group]) {
+fn bars(session: &Session<'_>, groups: &[&Group], labels: &EngineLabels) {
     let terminal = session.terminal;
     let speed = |group: &Group| group.decode.as_ref().or(group.mixed.as_ref()).map(|e| e.mean);
     let Some(longest) = groups.iter().filter_map(|group| speed(group)).reduce(f64::max) else { return };
-    let engine = |group: &Group| group.engine_label_among(groups.iter().copied());
-    let label = |group: &Group| format!("{} {}", group.short_quantize_label(), engine(group));
+    let label = |group: &Group| format!("{} {}", group.short_quantize_label(), labels.of(group));
     let width = groups.iter().map(|group| label(group).chars().count()).max().unwrap_or(0);
     let room = terminal.width().saturating_sub(width + 16).max(10);
     for group in groups {
@@ -174,8 +199,9 @@ fn bars(session: &Session<'_>, groups: &[&Group]) {
     }
 }
 
-fn speedups(session: &Session<'_>, analysis: &Analysis) {
+fn speedups(session: &Session<'_>, analysis: &Analysis, shown: &BTreeSet<usize>) {
     let terminal = session.terminal;
+    let labels = EngineLabels::among(&analysis.groups);
     let mut table = Table::new(&[
         ("decode speed of", Align::Left),
         ("ratio", Align::Right),
@@ -183,10 +209,10 @@ fn speedups(session: &Session<'_>, analysis: &Analysis) {
         ("verdict", Align::Left),
         ("against", Align::Left),
     ]);
-    for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline) {
+    for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline && shown.contains(&c.group)) {
         let group = &analysis.groups[comparison.group];
         table.row(vec![
-            format!("{} {}", group.engine_label_among(&analysis.groups), group.short_quantize_label()),
+            format!("{} {}", labels.of(group), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
             verdict(comparison),
@@ -209,10 +235,10 @@ fn verdict(comparison: &Comparison) -> String {
     }
 }
 
-fn summary(session: &Session<'_>, analysis: &Analysis) {
+fn summary(session: &Session<'_>, analysis: &Analysis, shown: &BTreeSet<usize>) {
     let terminal = session.terminal;
     terminal.line(&terminal.paint(Style::Bold, "Best per host"));
-    for i in best_per_host(&analysis.groups) {
+    for i in best_per_host(&analysis.groups).into_iter().filter(|i| shown.contains(i)) {
         let group = &analysis.groups[i];
         let Some(decode) = &group.decode else { continue };
         terminal.paragraph(

@@ -4,6 +4,7 @@ use super::{OK, SOME_FAILED, Session, print_json};
 use crate::args::Collate;
 use anyhow::Result;
 use serde_json::json;
+use tokometer_core::analyze;
 use tokometer_core::collate::{self, Outcome};
 
 /// The command.
@@ -22,6 +23,9 @@ pub fn collate(session: &Session<'_>, options: &Collate) -> Result<u8> {
     } else {
         show(session, &outcome);
     }
+    if outcome.written && !options.csv_only {
+        keep_analysis(session);
+    }
     Ok(if outcome.damaged.is_empty() { OK } else { SOME_FAILED })
 }
 
@@ -34,6 +38,14 @@ pub fn gather(session: &Session<'_>, rebuild: bool) -> Result<Outcome> {
         session.terminal.error(&format!("{}{line}: {}; the log is left out", damaged.path.display(), damaged.reason));
     }
     Ok(outcome)
+}
+
+/// Makes the analysis of the new rows, which is kept for the commands to come.
+fn keep_analysis(session: &Session<'_>) {
+    let table = session.folders.output().join("all.csv");
+    if let Err(error) = analyze::of_table(&table, session.terminal.progress()) {
+        session.terminal.warn(&format!("the rows cannot be analyzed: {error}"));
+    }
 }
 
 /// One line of what was done.

@@ -5,10 +5,11 @@ use crate::args::Compare;
 use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tokometer_core::analyze::versus::{Pair, Versus, pairs, versus};
-use tokometer_core::analyze::{self, Group, Judge, METRICS, Metric, Verdict};
+use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Verdict};
 use tokometer_core::collate;
 use tokometer_core::record::{Series, read_log};
 
@@ -81,21 +82,20 @@ fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize
 /// working folder.
 fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
     let path = Path::new(word);
-    let series = if path.is_dir() {
-        folder(path)?
+    let groups = if path.is_dir() {
+        folder(session, path)?
     } else if path.is_file() {
-        file(path)?
+        file(session, path)?
     } else {
         labelled(session, word)?
     };
-    let groups = analyze::groups(&series);
     if groups.iter().all(|group| group.repetitions.is_empty()) {
         bail!("{word} holds no measurement");
     }
     Ok(groups)
 }
 
-fn folder(path: &Path) -> Result<Vec<Series>> {
+fn folder(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
     let inner = path.join("benchmark_output");
     let logs = if inner.is_dir() { inner } else { path.to_path_buf() };
     let table = logs.join("all.csv");
@@ -103,18 +103,34 @@ fn folder(path: &Path) -> Result<Vec<Series>> {
         let above = if logs == path { logs.parent().unwrap_or(path) } else { path };
         bail!("{} is not there; `tokometer --dir {} collate` makes it", table.display(), above.display());
     }
-    file(&table)
+    file(session, &table)
 }
 
-fn file(path: &Path) -> Result<Vec<Series>> {
+fn file(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
     if path.extension().is_some_and(|extension| extension == "csv") {
-        return collate::read::read(path).with_context(|| format!("cannot read {}", path.display()));
+        return match analyze::stored(path) {
+            Some(analysis) => Ok(analysis.groups),
+            None => rows(session, path, |_| true),
+        };
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(read_log(&bytes, path)?.series)
+    Ok(analyze::groups(&read_log(&bytes, path)?.series))
 }
 
-fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Series>> {
+/// The groups of those series of a CSV file that are wanted.
+fn rows(session: &Session<'_>, path: &Path, wanted: impl Fn(&Series) -> bool) -> Result<Vec<Group>> {
+    let mut gatherer = Gatherer::default();
+    let push = |series: Series| {
+        if wanted(&series) {
+            gatherer.push(&series);
+        }
+    };
+    let read = collate::read::read_each(path, session.terminal.progress(), push);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(gatherer.groups())
+}
+
+fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
     let table = session.folders.output().join("all.csv");
     if word.len() < 4 || !table.is_file() {
         bail!(
@@ -126,13 +142,12 @@ fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Series>> {
             }
         );
     }
-    let mut series = file(&table)?;
     let named = |value: &Option<String>| value.as_deref().is_some_and(|value| value.starts_with(word));
-    series.retain(|s| named(&s.context.run) || named(&s.context.case) || named(&s.context.uuid));
-    if series.is_empty() {
+    let groups = rows(session, &table, |s| named(&s.context.run) || named(&s.context.case) || named(&s.context.uuid))?;
+    if groups.is_empty() {
         bail!("{word} is neither a file nor a folder, nor a run, case or uuid in {}", table.display());
     }
-    Ok(series)
+    Ok(groups)
 }
 
 fn name(group: &Group) -> String {
@@ -151,15 +166,15 @@ fn tell_differences(session: &Session<'_>, a: &[Group], b: &[Group], pairs: &[Pa
             terminal.paragraph(style, &format!("{}: {text}", name(&a[pair.a])));
         }
     }
-    let alone = |set: &[Group], used: &dyn Fn(usize) -> bool, which: &str| {
-        let missing: Vec<String> =
-            (0..set.len()).filter(|i| !used(*i) && !set[*i].repetitions.is_empty()).map(|i| name(&set[i])).collect();
+    let alone = |set: &[Group], used: &BTreeSet<usize>, which: &str| {
+        let alone = (0..set.len()).filter(|i| !used.contains(i) && !set[*i].repetitions.is_empty());
+        let missing: Vec<String> = alone.map(|i| name(&set[i])).collect();
         if !missing.is_empty() {
             terminal.paragraph(Style::Dim, &format!("only in {which}: {}", missing.join(", ")));
         }
     };
-    alone(a, &|i| pairs.iter().any(|pair| pair.a == i), "the first");
-    alone(b, &|j| pairs.iter().any(|pair| pair.b == j), "the second");
+    alone(a, &pairs.iter().map(|pair| pair.a).collect(), "the first");
+    alone(b, &pairs.iter().map(|pair| pair.b).collect(), "the second");
 }
 
 fn table(session: &Session<'_>, a: &[Group], pairs: &[Pair], found: &[Versus], judge: &Judge) {

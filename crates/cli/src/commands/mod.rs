@@ -70,7 +70,7 @@ pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
         Command::Collate(options) => collate::collate(&session, options),
         Command::Analyze(options) => analyze::analyze(&session, options),
         Command::Plot(options) => plot::plot(&session, options),
-        Command::Present => present::present(&session),
+        Command::Present(options) => present::present(&session, options),
         Command::All(options) => all::all(&session, options),
         Command::Serve(options) => serve::serve(&session, options),
         Command::Show(options) => show::show(&session, options),

@@ -10,13 +10,15 @@ use tokometer_core::plot::{self, PLOTS};
 
 /// The command.
 pub fn plot(session: &Session<'_>, options: &Plot) -> Result<u8> {
-    for name in &options.only {
+    let (cases, names): (Vec<String>, Vec<String>) = options.only.iter().cloned().partition(|word| word.contains('='));
+    let names: Vec<String> = names.iter().flat_map(|word| word.split(',')).map(|name| name.trim().to_owned()).collect();
+    for name in &names {
         if !PLOTS.iter().any(|plot| plot.name == name) {
             bail!("there is no plot {name:?}{}", nearest::hint(name, PLOTS.iter().map(|plot| plot.name)));
         }
     }
-    let analysis = analyze::read(session)?;
-    for (name, png) in draw(session, &analysis, &options.only)? {
+    let analysis = analyze::chosen(session, &analyze::only(&cases)?)?;
+    for (name, png) in draw(session, &analysis, &names)? {
         session.terminal.line(&format!("{name}: {} (and .svg)", png.display()));
     }
     Ok(OK)

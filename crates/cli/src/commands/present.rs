@@ -1,6 +1,7 @@
 //! `tokometer present`: step 5.
 
 use super::{OK, Session, analyze, write_whole};
+use crate::args::Present;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use tokometer_core::analyze::Analysis;
@@ -9,8 +10,8 @@ use tokometer_core::report;
 use tokometer_typst::Options;
 
 /// The command.
-pub fn present(session: &Session<'_>) -> Result<u8> {
-    let analysis = analyze::read(session)?;
+pub fn present(session: &Session<'_>, options: &Present) -> Result<u8> {
+    let analysis = analyze::chosen(session, &analyze::only(&options.only)?)?;
     let folder = session.folders.plots();
     let plots: Vec<_> = PLOTS
         .iter()

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use tokometer_core::analyze::{Advice, Candidate, Wishes, recommend as judge};
 use tokometer_core::report;
 
+/// Hosts, devices, models and workloads that are told of one by one.
+const SHOWN: usize = 40;
+
 /// The command. The exit code says whether every place has a case that does all that is wished.
 pub fn recommend(session: &Session<'_>, options: &Recommend) -> Result<u8> {
     let terminal = session.terminal;
@@ -26,7 +29,12 @@ pub fn recommend(session: &Session<'_>, options: &Recommend) -> Result<u8> {
     }
     match options.json {
         true => print_json(terminal, &advice)?,
-        false => advice.iter().for_each(|advice| show(terminal, advice)),
+        false => {
+            advice.iter().take(SHOWN).for_each(|advice| show(terminal, advice));
+            if let Some(more) = advice.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+                terminal.paragraph(Style::Dim, &format!("{more} further places are left out; `--json` tells of all"));
+            }
+        }
     }
     Ok(if advice.iter().all(|advice| advice.choice.is_some()) { OK } else { SOME_FAILED })
 }

@@ -4,31 +4,27 @@ use super::Session;
 use super::analyze::heading;
 use crate::terminal::{Align, Style, Table};
 use std::collections::BTreeSet;
-use tokometer_core::analyze::{Analysis, Estimate, Roofline};
+use tokometer_core::analyze::{Analysis, Estimate, Roofline, by_key};
 
 /// A table for each section that has roofs or energy, and what must be known of it. Nothing where nothing is known.
-pub fn show(session: &Session<'_>, analysis: &Analysis) {
+/// `cases` are those that are shown.
+pub fn show(session: &Session<'_>, analysis: &Analysis, cases: &BTreeSet<usize>) {
     let terminal = session.terminal;
-    let shown: Vec<&Roofline> = analysis.roofline.iter().filter(|roof| has_figures(analysis, roof)).collect();
-    let mut done: Vec<String> = Vec::new();
-    for roof in &shown {
-        let title = heading(&analysis.groups[roof.group]);
-        if done.contains(&title) {
-            continue;
-        }
-        let rows: Vec<&&Roofline> = shown.iter().filter(|r| heading(&analysis.groups[r.group]) == title).collect();
+    let told = analysis.roofline.iter().filter(|roof| cases.contains(&roof.group) && has_figures(analysis, roof));
+    let sections = by_key(told, |roof| heading(&analysis.groups[roof.group]));
+    for rows in &sections {
+        let title = heading(&analysis.groups[rows[0].group]);
         terminal.paragraph(Style::Bold, &format!("Share of the machine · {title}"));
-        table(analysis, &rows).lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+        table(analysis, rows).lines(terminal.width()).iter().for_each(|line| terminal.line(line));
         for (roof, note) in rows.iter().flat_map(|roof| roof.notes.iter().map(move |note| (roof, note))) {
             let style = if roof.impossible { Style::Red } else { Style::Dim };
             terminal.paragraph(style, &format!("{}: {note}", case(analysis, roof)));
         }
         terminal.line("");
-        done.push(title);
     }
     let missing: BTreeSet<&String> = analysis.roofline.iter().filter_map(|roof| roof.no_roof.as_ref()).collect();
     missing.into_iter().for_each(|why| terminal.paragraph(Style::Dim, why));
-    if !shown.is_empty() {
+    if !sections.is_empty() {
         let words = "% of the bandwidth that the probe between rounds measured, in decode, and of its float32 peak, in prefill (2 x parameters x tokens operations); J are of a repetition, idling subtracted, per generated token";
         terminal.paragraph(Style::Dim, words);
         terminal.line("");
@@ -40,7 +36,7 @@ fn has_figures(analysis: &Analysis, roof: &Roofline) -> bool {
     roof.bandwidth_percent.is_some() || roof.compute_percent.is_some() || energy.is_some()
 }
 
-fn table(analysis: &Analysis, rows: &[&&Roofline]) -> Table {
+fn table(analysis: &Analysis, rows: &[&Roofline]) -> Table {
     let mut table = Table::new(&[
         ("case", Align::Left),
         ("MB/tok", Align::Right),

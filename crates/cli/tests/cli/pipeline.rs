@@ -52,6 +52,52 @@ fn collating_again_changes_no_byte_and_parses_nothing() {
 }
 
 #[test]
+fn the_analysis_is_kept_until_the_rows_change() {
+    let dir = measured("kept");
+    let kept = dir.path("benchmark_output/.analysis");
+    dir.ok(&["collate", "--csv-only"]);
+    assert!(!kept.exists());
+    let fresh = dir.ok(&["analyze", "--json"]).out;
+    let bytes = std::fs::read(&kept).unwrap();
+    assert_eq!(dir.ok(&["analyze", "--json"]).out, fresh);
+    // Damaged, it is made anew.
+    dir.write("benchmark_output/.analysis", &bytes[..bytes.len() - 1]);
+    assert_eq!(dir.ok(&["analyze", "--json"]).out, fresh);
+    assert_eq!(std::fs::read(&kept).unwrap(), bytes);
+    // An edit is seen, though the size stays.
+    let table = dir.path("benchmark_output/all.csv");
+    let edited = std::fs::read_to_string(&table).unwrap().replace(",2,500,", ",4,250,");
+    dir.write("benchmark_output/all.csv", &edited);
+    let analysis: serde_json::Value = serde_json::from_str(&dir.ok(&["analyze", "--json"]).out).unwrap();
+    assert_eq!(analysis["groups"][0]["decode"]["mean"], 250.0);
+    std::fs::remove_file(&kept).unwrap();
+    dir.ok(&["collate", "--rebuild"]);
+    assert!(kept.exists());
+    assert_eq!(dir.ok(&["analyze", "--json"]).out, fresh);
+}
+
+#[test]
+fn some_cases_are_chosen_and_others_left_out() {
+    let dir = measured("only");
+    dir.ok(&["collate"]);
+    let analysis: serde_json::Value =
+        serde_json::from_str(&dir.ok(&["analyze", "--json", "--only", "quantize=nf4", "--only", "depth=0"]).out).unwrap();
+    let groups = analysis["groups"].as_array().unwrap();
+    assert!(groups.len() == 1 && groups[0]["key"]["quantize"] == "nf4", "{groups:?}");
+    let table = dir.ok(&["analyze", "--only", "quantize=nf4"]).out;
+    assert!(table.contains("mock-4") && !table.contains("mock-8"), "{table}");
+    dir.run(&["analyze", "--only", "quantise=nf4"]).fails(1, &["did you mean quantize"]);
+    dir.run(&["analyze", "--only", "depth=7"]).fails(1, &["no case has depth 7; there are 0"]);
+    dir.run(&["plot", "--only", "nf4"]).fails(1, &["there is no plot"]);
+    dir.ok(&["plot", "--only", "summary_stats,memory", "--only", "quantize=nf4"]);
+    assert_eq!(names(&dir.path("plots")), ["memory.png", "memory.svg", "summary_stats.png", "summary_stats.svg"]);
+    dir.ok(&["present", "--only", "quantize=nf4"]);
+    let data = std::fs::read_to_string(dir.path("docs/presentation.json")).unwrap();
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(data["counts"]["cases"], 1);
+}
+
+#[test]
 fn the_header_is_the_seed_workflows_first() {
     let dir = measured("header");
     dir.ok(&["collate"]);

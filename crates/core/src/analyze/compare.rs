@@ -1,11 +1,13 @@
 //! Cases of one analysis against each other, and who is best where.
 
+use super::sets::by_key;
 use super::{DECODE, Group, Judge, Ratio, Verdict};
-use serde::Serialize;
+use crate::parallel::on_all_cores;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Decode speed of one group against another's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Index of the group.
     pub group: usize,
@@ -47,18 +49,14 @@ fn place(group: &Group) -> impl Ord + '_ {
     (&key.host, &key.device, &key.model, workload, key.unit, key.threads)
 }
 
-/// Indices of groups that may be compared with each other, in the order of the first of each.
+/// These cases in sets that may be compared with each other, in the order of the first of each.
+pub fn together(groups: &[Group], cases: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
+    by_key(cases, |i| place(&groups[i]))
+}
+
+/// The same of all cases that have a decode speed.
 pub(super) fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
-    let mut sections: Vec<Vec<usize>> = Vec::new();
-    let mut known = BTreeMap::new();
-    for (i, group) in groups.iter().enumerate().filter(|(_, group)| group.decode.is_some()) {
-        let section = *known.entry(place(group)).or_insert_with(|| {
-            sections.push(Vec::new());
-            sections.len() - 1
-        });
-        sections[section].push(i);
-    }
-    sections
+    together(groups, (0..groups.len()).filter(|i| groups[*i].decode.is_some()))
 }
 
 /// Each group against the baseline of its kind.
@@ -67,23 +65,44 @@ pub(super) fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
 /// with one engine it is that engine's `float16`, or else its first quantization. Comparisons of groups that may be
 /// compared with each other are read together.
 pub fn speedups(groups: &[Group]) -> Vec<Comparison> {
-    let mut found = Vec::new();
-    for section in sections(groups) {
-        let pairs: Vec<(usize, usize)> = section.iter().map(|i| (*i, baseline(groups, &section, *i))).collect();
+    let compared = on_all_cores(sections(groups), |section| {
+        let baselines = Baselines::of(groups, &section);
+        let pairs: Vec<(usize, usize)> = section.iter().map(|i| (*i, baselines.baseline(*i))).collect();
         let together = pairs.iter().filter(|(i, base)| i != base).count();
-        found.extend(pairs.into_iter().filter_map(|(i, base)| compare_pair(groups, i, base, together)));
-    }
+        pairs.into_iter().filter_map(|(i, base)| compare_pair(groups, i, base, together)).collect::<Vec<_>>()
+    });
+    let mut found: Vec<Comparison> = compared.into_iter().flatten().collect();
     found.sort_by_key(|comparison| comparison.group);
     found
 }
 
-fn baseline(groups: &[Group], section: &[usize], i: usize) -> usize {
-    let (engine, label) = (&groups[i].key.engine, &groups[i].key.quantize);
-    let labelled = |label: &str| section.iter().copied().find(|j| groups[*j].key.quantize == label);
-    if section.iter().any(|j| groups[*j].key.engine != *engine) {
-        return labelled(label).unwrap_or(i);
+/// What cases of one section are compared with.
+struct Baselines<'a> {
+    groups: &'a [Group],
+    /// The first case of each label.
+    labelled: BTreeMap<&'a str, usize>,
+    /// The first case of all.
+    first: usize,
+    several_engines: bool,
+}
+
+impl<'a> Baselines<'a> {
+    fn of(groups: &'a [Group], section: &[usize]) -> Baselines<'a> {
+        let mut labelled = BTreeMap::new();
+        for i in section {
+            labelled.entry(groups[*i].key.quantize.as_str()).or_insert(*i);
+        }
+        let several_engines = section.windows(2).any(|pair| groups[pair[0]].key.engine != groups[pair[1]].key.engine);
+        Baselines { groups, labelled, first: section[0], several_engines }
     }
-    labelled("float16").unwrap_or(section[0])
+
+    fn baseline(&self, i: usize) -> usize {
+        let (label, otherwise) = match self.several_engines {
+            true => (self.groups[i].key.quantize.as_str(), i),
+            false => ("float16", self.first),
+        };
+        self.labelled.get(label).copied().unwrap_or(otherwise)
+    }
 }
 
 /// Decode speed of group `i` against that of group `j`, read together with that many comparisons in all. `None` where one
@@ -111,16 +130,19 @@ pub fn compare_pair(groups: &[Group], i: usize, j: usize, comparisons: usize) ->
 
 /// For each host, device, model and workload: the group with the highest decode speed.
 pub fn best_per_host(groups: &[Group]) -> Vec<usize> {
-    let speed = |i: usize| groups[i].decode.as_ref().map_or(0.0, |decode| decode.mean);
-    let first_best = |best: usize, i: usize| if speed(i) > speed(best) { i } else { best };
-    sections(groups).into_iter().filter_map(|section| section.into_iter().reduce(first_best)).collect()
+    sections(groups).iter().filter_map(|section| best(groups, section)).collect()
 }
 
-/// A group against every other one that it may be compared with, all read together.
-pub fn against_rivals(groups: &[Group], i: usize) -> Vec<Comparison> {
-    let own = place(&groups[i]);
-    let rival = |j: &usize| *j != i && groups[*j].decode.is_some() && place(&groups[*j]) == own;
-    let rivals: Vec<usize> = (0..groups.len()).filter(rival).collect();
+/// The case of a section with the highest decode speed, of equals the first.
+pub(super) fn best(groups: &[Group], section: &[usize]) -> Option<usize> {
+    let speed = |i: usize| groups[i].decode.as_ref().map_or(0.0, |decode| decode.mean);
+    section.iter().copied().reduce(|best, i| if speed(i) > speed(best) { i } else { best })
+}
+
+/// A group against every other one of its section that has a decode speed, all read together.
+pub fn against_rivals(groups: &[Group], section: &[usize], i: usize) -> Vec<Comparison> {
+    let rivals: Vec<usize> =
+        section.iter().copied().filter(|j| *j != i && groups[*j].decode.is_some()).collect();
     rivals.iter().filter_map(|j| compare_pair(groups, i, *j, rivals.len())).collect()
 }
 
@@ -147,6 +169,6 @@ mod tests {
             assert!((other.ratio - 2.0).abs() < 1e-9 && other.against == "mock float16", "{other:?}");
         }
         let best = best_per_host(&groups)[0];
-        assert_eq!(against_rivals(&groups, best).len(), 3);
+        assert_eq!(against_rivals(&groups, &[0, 1, 2, 3], best).len(), 3);
     }
 }

@@ -12,7 +12,7 @@
 use super::Repetition;
 use super::bootstrap::{Spread, without_line};
 use crate::random::Random;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Chance of a false alarm per case.
@@ -33,7 +33,7 @@ const FEWEST_REPETITIONS: usize = 9;
 const SIDE: usize = 2;
 
 /// What kind of change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// From launch to launch over the run, steadily.
@@ -69,7 +69,7 @@ pub const EXPLAINED: &[(&str, &str)] = &[
 ];
 
 /// A change that was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// What kind.
     pub kind: Kind,
@@ -82,7 +82,7 @@ pub struct Change {
 }
 
 /// Growth of the time per token with the context.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Growth {
     /// ms per token of context.
     pub ms_per_token: f64,

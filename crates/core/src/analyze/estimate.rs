@@ -1,10 +1,10 @@
 //! One figure of a group: its samples and what they say.
 
 use super::bootstrap::mean_interval;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A figure with its spread. Samples are one value per repetition, in the order of measurement.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Number of samples (repetitions).
     pub n: usize,

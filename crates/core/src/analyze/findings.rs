@@ -1,11 +1,13 @@
 //! Sentences that the data support, computed and never written by hand.
 
 use super::drift::Kind;
-use super::{Comparison, Group, Verdict, against_rivals, best_per_host};
-use serde::Serialize;
+use super::compare::{best, sections};
+use super::{Comparison, Group, Verdict, against_rivals};
+use crate::parallel::on_all_cores;
+use serde::{Deserialize, Serialize};
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The sentence.
     pub text: String,
@@ -16,7 +18,7 @@ pub struct Finding {
 /// What can be said of the groups.
 pub fn findings(groups: &[Group], speedups: &[Comparison]) -> Vec<Finding> {
     let mut all = Vec::new();
-    all.extend(best_per_host(groups).into_iter().filter_map(|i| fastest(groups, i)));
+    all.extend(on_all_cores(sections(groups), |section| fastest(groups, &section)).into_iter().flatten());
     all.extend(speedups.iter().filter(|c| c.group != c.baseline).map(|c| ratio(groups, c)));
     all.extend(groups.iter().flat_map(changed));
     all.extend(groups.iter().filter_map(grows));
@@ -28,10 +30,11 @@ fn name(group: &Group) -> String {
     format!("{} {} on {}", group.engine_label(), group.quantize_label(), group.key.host)
 }
 
-fn fastest(groups: &[Group], i: usize) -> Option<Finding> {
-    let group = &groups[i];
+fn fastest(groups: &[Group], section: &[usize]) -> Option<Finding> {
+    let best = best(groups, section)?;
+    let group = &groups[best];
     let decode = group.decode.as_ref()?;
-    let rivals = against_rivals(groups, i);
+    let rivals = against_rivals(groups, section, best);
     let interval = decode.ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})")).unwrap_or_default();
     let text = format!(
         "Fastest decode on {} ({}), {}: {} {} with {:.2} tokens/s{interval}.",

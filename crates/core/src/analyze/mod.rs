@@ -3,6 +3,9 @@
 //! A [`Group`] is one case on one host; nothing is ever averaged across hosts, phases, units, token counts or bit
 //! widths. This module computes; what a person sees is made by `plot`, `report` and the `tokometer` binary.
 //!
+//! `gather` makes the groups, `store` keeps the analysis of a CSV file beside it, `only` chooses some of the cases, `sets` says
+//! which cases stand together and which of very many are shown.
+//!
 //! `bootstrap` makes intervals, `ratio` compares two cases, `verdict` says in a word what came of it, `rounds` predicts how
 //! many rounds are enough and when to stop, `drift` looks for changes within a run. `scores` joins what evaluations say of the
 //! quality, `pareto` finds the cases that nothing beats, `recommend` chooses one.
@@ -13,8 +16,11 @@ mod condition;
 mod drift;
 mod estimate;
 mod findings;
+mod gather;
 mod group;
+mod labels;
 mod metric;
+mod only;
 mod pareto;
 mod ratio;
 mod recommend;
@@ -22,7 +28,9 @@ mod repetition;
 mod roofline;
 pub mod rounds;
 mod scores;
+mod sets;
 mod steps;
+mod store;
 mod student;
 mod surroundings;
 #[cfg(test)]
@@ -33,21 +41,26 @@ pub mod versus;
 
 pub use crate::random::Random;
 pub use bootstrap::{RESAMPLES, mean_interval};
-pub use compare::{Comparison, against_rivals, best_per_host, compare_pair, speedups};
+pub use compare::{Comparison, against_rivals, best_per_host, compare_pair, speedups, together};
 pub use condition::Condition;
 pub(crate) use condition::peak_memory;
 pub use drift::{Change, EXPLAINED, Growth, Kind, changes, growth};
 pub use estimate::{Estimate, quantile};
 pub use findings::{Finding, findings};
-pub use group::{Group, GroupKey, groups};
+pub use gather::{Gatherer, groups};
+pub use group::{Group, GroupKey};
+pub use labels::EngineLabels;
 pub use metric::{DECODE, METRICS, Metric, PREFILL};
+pub use only::Only;
 pub use pareto::{Better, front};
 pub use ratio::Ratio;
 pub use recommend::{Advice, Candidate, Choice, Missing, Wishes, recommend};
 pub use repetition::Repetition;
 pub use roofline::{Roofline, flop_per_token, roofline};
 pub use scores::{Score, scores};
+pub use sets::{Shown, by_key, largest};
 pub use steps::{Percentile, StepTimes, effective_size};
+pub use store::{of_table, stored};
 pub use student::t_critical;
 pub use surroundings::Surroundings;
 pub use validity::{Grade, Validity, validity, validity_lines, warning_meaning};
@@ -55,6 +68,7 @@ pub use verdict::{ASSUMED_SPREAD, FEW_ROUNDS, Judge, LEVEL, Verdict, WITHIN};
 
 use crate::record::{Quality, Series};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Everything that is derived from the rows.
 #[derive(Debug, Clone, Serialize)]
@@ -80,9 +94,47 @@ pub fn analyze(series: &[Series]) -> Analysis {
 
 /// The same with results of evaluations.
 pub fn analyze_with(series: &[Series], quality: &[Quality]) -> Analysis {
-    let groups = groups(series);
-    let scores = scores(quality, &groups);
-    let speedups = speedups(&groups);
-    let findings = findings(&groups, &speedups);
-    Analysis { validity: validity(series), roofline: roofline(&groups), groups, speedups, findings, scores }
+    let mut gatherer = Gatherer::default();
+    series.iter().for_each(|one| gatherer.push(one));
+    gatherer.finish().with_quality(quality)
+}
+
+impl Analysis {
+    /// All that follows from groups and from the verdicts on their runs, without evaluations.
+    fn of(validity: Vec<Validity>, groups: Vec<Group>) -> Analysis {
+        let speedups = speedups(&groups);
+        let findings = findings(&groups, &speedups);
+        Analysis { validity, roofline: roofline(&groups), groups, speedups, findings, scores: Vec::new() }
+    }
+
+    /// With results of evaluations, in place of those that it had.
+    pub fn with_quality(self, quality: &[Quality]) -> Analysis {
+        Analysis { scores: scores(quality, &self.groups), ..self }
+    }
+
+    /// Of the cases that were chosen alone, without evaluations: comparisons and findings are those among them, verdicts
+    /// those on the runs that measured them.
+    ///
+    /// # Errors
+    /// No case was chosen: the text says what there is.
+    pub fn only(self, only: &Only) -> Result<Analysis, String> {
+        if only.is_empty() {
+            return Ok(self);
+        }
+        let (groups, others): (Vec<Group>, Vec<Group>) =
+            self.groups.into_iter().partition(|group| only.chooses(&group.key));
+        if groups.is_empty() {
+            return Err(only.nothing(&others));
+        }
+        let mut runs: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for group in &groups {
+            let named = group.repetitions.iter().filter_map(|repetition| repetition.run.as_deref());
+            let names = named.chain(group.uuids.iter().map(String::as_str));
+            runs.extend(names.map(|run| (group.key.host.as_str(), run)));
+        }
+        let validity =
+            self.validity.into_iter().filter(|run| runs.contains(&(run.host.as_str(), run.run.as_str()))).collect();
+        drop(runs);
+        Ok(Analysis::of(validity, groups))
+    }
 }

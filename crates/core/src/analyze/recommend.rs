@@ -7,6 +7,7 @@
 use super::compare::{compare_pair, sections};
 use super::condition::{self, Condition, figure};
 use super::{Group, Score};
+use crate::parallel::on_all_cores;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -101,7 +102,8 @@ pub struct Missing {
 /// Judges all cases, for each host, device, model and workload by itself. `names` are models as they are named on the
 /// command line, by the names of the analysis; a model that is not there is called by its name.
 pub fn recommend(groups: &[Group], scores: &[Score], wishes: &Wishes, names: &BTreeMap<String, String>) -> Vec<Advice> {
-    sections(groups).iter().map(|section| advise(&Judged { groups, scores, wishes, names }, section)).collect()
+    let judged = Judged { groups, scores, wishes, names };
+    on_all_cores(sections(groups), |section| advise(&judged, &section))
 }
 
 /// What an answer rests on.
@@ -146,7 +148,7 @@ fn low_speed(group: &Group) -> Option<f64> {
 impl Judged<'_> {
     /// Scores that hold for a group, of a kind.
     fn scores_of(&self, group: usize, kind: impl Fn(&Score) -> bool) -> Option<&Score> {
-        let own = self.scores.iter().filter(|score| kind(score) && score.groups.contains(&group));
+        let own = self.scores.iter().filter(|score| kind(score) && score.holds_for(group));
         own.max_by_key(|score| score.examples.unwrap_or(0))
     }
 
@@ -165,7 +167,7 @@ impl Judged<'_> {
         }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for score in self.scores.iter().filter(|score| !score.is_distance()) {
-            let of = section.iter().filter(|group| score.groups.contains(group)).count();
+            let of = section.iter().filter(|group| score.holds_for(**group)).count();
             *counts.entry(&score.environment).or_default() += of;
         }
         // Of equals the first by name.

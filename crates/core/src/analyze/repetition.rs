@@ -1,10 +1,10 @@
 //! One repetition's figures, from the steps of its series.
 
 use crate::record::{Phase, SampleUnit, Series, Step};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One repetition's figures.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Repetition {
     /// Which launch of the group, from 0.
     pub launch: usize,

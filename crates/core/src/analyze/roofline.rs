@@ -3,10 +3,10 @@
 //! architectures", Communications of the ACM, 2009). The roofs are the probes' best readings with as many threads.
 
 use super::Group;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A group under its roofs. What is not known is missing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// Index of the group.
     pub group: usize,

@@ -66,6 +66,12 @@ impl Score {
         self.environment == DISTANCE
     }
 
+    /// Whether it holds for a group.
+    pub fn holds_for(&self, group: usize) -> bool {
+        // They are in order.
+        self.groups.binary_search(&group).is_ok()
+    }
+
     /// Another figure of the result.
     pub fn other(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|metric| metric.name == name)

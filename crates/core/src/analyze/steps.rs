@@ -2,14 +2,17 @@
 
 use super::bootstrap::{Spread, without_line};
 use super::quantile;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Samples beyond a percentile that make it worth an interval.
 const BEYOND: f64 = 5.0;
 
+/// Order statistics that are kept of a case: enough for the shape of any distribution, however long the case was measured.
+const MOST: usize = 512;
+
 /// A percentile with its 95% interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {
     /// The value, ms.
     pub ms: f64,
@@ -18,7 +21,7 @@ pub struct Percentile {
 }
 
 /// Latencies of the decode steps of a case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepTimes {
     /// Steps.
     pub n: usize,
@@ -57,6 +60,18 @@ impl StepTimes {
             max_ms: sorted[sorted.len() - 1],
         })
     }
+}
+
+/// The shape of the distribution, as order statistics in ascending order: all steps, or of more than [`MOST`] so many that
+/// lie evenly among them, the shortest and the longest included. Steps of no time at all have no place on a logarithmic axis.
+pub(super) fn order(passes: &[(usize, Vec<f64>)]) -> Vec<f64> {
+    let steps = passes.iter().flat_map(|(_, steps)| steps).copied();
+    let mut sorted: Vec<f64> = steps.filter(|ms| ms.is_finite() && *ms > 0.0).collect();
+    sorted.sort_by(f64::total_cmp);
+    if sorted.len() <= MOST {
+        return sorted;
+    }
+    (0..MOST).map(|i| quantile(&sorted, i as f64 / (MOST - 1) as f64)).collect()
 }
 
 /// Steps by launch where there are three launches, else by repetition.
@@ -155,5 +170,14 @@ mod tests {
         let few = StepTimes::new(&passes.iter().map(|(l, s)| (*l, s[..10].to_vec())).collect::<Vec<_>>()).unwrap();
         assert_eq!((few.n, few.p99.ci), (60, None));
         assert_eq!(StepTimes::new(&[(0, vec![])]), None);
+    }
+
+    #[test]
+    fn many_steps_are_thinned_and_their_ends_stay() {
+        let many: Vec<f64> = (0..10_000).rev().map(|i| 1.0 + f64::from(i) / 1e4).collect();
+        let kept = order(&[(0, many), (1, vec![0.0, 0.5])]);
+        assert_eq!((kept.len(), kept[0], kept[MOST - 1]), (MOST, 0.5, 1.0 + 9999.0 / 1e4));
+        assert!(kept.is_sorted());
+        assert_eq!(order(&[(0, vec![2.0, 1.0]), (1, vec![1.5])]), [1.0, 1.5, 2.0]);
     }
 }

@@ -4,11 +4,11 @@
 //! Drift and load hit all cases of a round alike, so ratios paired by round suffer less than the figures themselves.
 
 use crate::record::{Series, Status};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How much the figures of a run can be believed, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// The machine was watched, and nothing disturbed.
@@ -34,7 +34,7 @@ impl Grade {
 }
 
 /// The verdict on one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validity {
     /// The machine.
     pub host: String,
@@ -94,13 +94,28 @@ pub fn warning_meaning(code: &str) -> Option<&'static str> {
 
 /// The verdict on every run, by host and name.
 pub fn validity(series: &[Series]) -> Vec<Validity> {
-    let mut runs: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
-    for one in series {
-        let context = &one.context;
+    let mut runs = Runs::default();
+    series.iter().for_each(|one| runs.push(one));
+    runs.finish()
+}
+
+/// What speaks for and against runs, as their series come.
+#[derive(Default)]
+pub(super) struct Runs(BTreeMap<(String, String), Run>);
+
+impl Runs {
+    /// Hears of one more series.
+    pub fn push(&mut self, series: &Series) {
+        let context = &series.context;
         let run = context.run.as_deref().or(context.uuid.as_deref()).unwrap_or("unknown");
-        runs.entry((context.hostname.as_deref().unwrap_or("unknown"), run)).or_default().push(one);
+        let host = context.hostname.as_deref().unwrap_or("unknown");
+        self.0.entry((host.to_owned(), run.to_owned())).or_default().push(series);
     }
-    runs.into_iter().map(|((host, run), members)| judge(host, run, &members)).collect()
+
+    /// The verdicts.
+    pub fn finish(self) -> Vec<Validity> {
+        self.0.into_iter().map(|((host, run), told)| told.judge(host, run)).collect()
+    }
 }
 
 /// The verdicts in a few lines, the worst first.
@@ -137,75 +152,108 @@ fn sentence(one: &Validity, place: &str) -> String {
     format!("{}{place}: {why}", one.grade.word())
 }
 
-fn judge(host: &str, run: &str, members: &[&Series]) -> Validity {
-    let mut found = extent(members);
-    found.extend(lost(members));
-    found.extend(DOUBTS.iter().filter_map(|doubt| Some((doubt.grade, warned(members, doubt)?))));
-    // The gravest first; those of one grade stay in their order.
-    found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
-    let watched = members.iter().any(|series| {
+/// What the series of one run tell.
+#[derive(Default)]
+struct Run {
+    /// Whether anybody watched the machine.
+    watched: bool,
+    /// Launches that failed.
+    failed: usize,
+    /// Repetitions that were measured.
+    measured: usize,
+    /// Of the first log that was cut off: why, where it says so.
+    cut: Option<Option<String>>,
+    bandwidth: Extent,
+    arithmetic: Extent,
+    /// Time stolen in each launch and repetition, percent.
+    stolen: Vec<f64>,
+    /// For each doubt: repetitions that it concerns, and whether it was told at all.
+    doubts: [(usize, bool); DOUBTS.len()],
+}
+
+/// Lowest and highest reading by threads: other threads measure another figure.
+type Extent = BTreeMap<Option<u32>, (f64, f64)>;
+
+impl Run {
+    fn push(&mut self, series: &Series) {
         let context = &series.context;
-        context.probe_gb_s.is_some() || context.probe_gflops.is_some() || context.steal_percent.is_some()
-    });
-    let unwarned = if watched { Grade::Valid } else { Grade::Unchecked };
-    let grade = found.iter().map(|(grade, _)| *grade).fold(unwarned, Grade::max);
-    let reasons = found.into_iter().map(|(_, reason)| reason).collect();
-    Validity { host: host.to_owned(), run: run.to_owned(), grade, reasons }
-}
-
-/// How far the machine went, whatever caused it.
-fn extent(members: &[&Series]) -> Vec<(Grade, String)> {
-    let mut found = Vec::new();
-    let mut apart = |what: &str, figure: fn(&Series) -> Option<f64>| {
-        // Other threads measure another figure.
-        let mut by_threads: BTreeMap<Option<u32>, (f64, f64)> = BTreeMap::new();
-        for (threads, value) in members.iter().filter_map(|s| Some((s.context.threads, figure(s)?))) {
-            let (low, high) = by_threads.entry(threads).or_insert((value, value));
-            (*low, *high) = (low.min(value), high.max(value));
+        let measured = usize::from(!series.steps.is_empty());
+        self.measured += measured;
+        self.failed += usize::from(context.status == Status::Failed);
+        if self.cut.is_none() && context.status == Status::Interrupted {
+            self.cut = Some(context.reason.clone());
         }
-        for (low, high) in by_threads.into_values().filter(|(low, high)| *high > TOO_FAR * *low) {
-            let share = 100.0 * low / high;
-            found.push((Grade::Invalid, format!("{what} fell to {share:.0}% of its highest during the run")));
+        let readings = [(&mut self.bandwidth, context.probe_gb_s), (&mut self.arithmetic, context.probe_gflops)];
+        for (extent, value) in readings {
+            self.watched |= value.is_some();
+            if let Some(value) = value {
+                let (low, high) = extent.entry(context.threads).or_insert((value, value));
+                (*low, *high) = (low.min(value), high.max(value));
+            }
         }
-    };
-    apart("memory bandwidth", |s| s.context.probe_gb_s);
-    apart("arithmetic", |s| s.context.probe_gflops);
-    let mut stolen: Vec<f64> = members.iter().filter_map(|s| s.context.steal_percent).collect();
-    stolen.sort_by(f64::total_cmp);
-    if let Some(middle) = stolen.get(stolen.len() / 2).filter(|middle| **middle > MOSTLY_STOLEN) {
-        found.push((Grade::Invalid, format!("a hypervisor gave {middle:.0}% of the processors' time to others")));
+        self.watched |= context.steal_percent.is_some();
+        self.stolen.extend(context.steal_percent);
+        for ((repetitions, told), doubt) in self.doubts.iter_mut().zip(DOUBTS) {
+            if context.warnings.iter().any(|code| code == doubt.code) {
+                *repetitions += measured;
+                *told = true;
+            }
+        }
     }
-    found
-}
 
-/// What was not measured.
-fn lost(members: &[&Series]) -> Vec<(Grade, String)> {
-    let mut found = Vec::new();
-    let failed = members.iter().filter(|series| series.context.status == Status::Failed).count();
-    if members.iter().all(|series| series.steps.is_empty()) {
-        found.push((Grade::Invalid, "no launch measured anything".to_owned()));
-    } else if failed > 0 {
-        found.push((Grade::Degraded, format!("{failed} {} failed", if failed == 1 { "launch" } else { "launches" })));
+    fn judge(mut self, host: String, run: String) -> Validity {
+        let mut found = self.extent();
+        found.extend(self.lost());
+        let warned = self.doubts.iter().zip(DOUBTS).filter(|((_, told), _)| *told);
+        found.extend(warned.map(|((n, _), doubt)| (doubt.grade, self.warned(doubt, *n))));
+        // The gravest first; those of one grade stay in their order.
+        found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
+        let unwarned = if self.watched { Grade::Valid } else { Grade::Unchecked };
+        let grade = found.iter().map(|(grade, _)| *grade).fold(unwarned, Grade::max);
+        let reasons = found.into_iter().map(|(_, reason)| reason).collect();
+        Validity { host, run, grade, reasons }
     }
-    let cut = |series: &&&Series| series.context.status == Status::Interrupted;
-    if let Some(series) = members.iter().find(cut) {
-        let why = series.context.reason.clone();
-        found.push((Grade::Degraded, why.unwrap_or_else(|| "a log has no end: the run was cut off".to_owned())));
-    }
-    found
-}
 
-/// A doubt with how many of the repetitions it concerns.
-fn warned(members: &[&Series], doubt: &Doubt) -> Option<String> {
-    let measured = || members.iter().filter(|series| !series.steps.is_empty());
-    let has = |series: &&&Series| series.context.warnings.iter().any(|code| code == doubt.code);
-    let (n, all) = (measured().filter(has).count(), measured().count());
-    let anywhere = members.iter().any(|series| has(&series));
-    anywhere.then(|| match n {
-        0 => format!("{} (in a launch that failed)", doubt.words),
-        n if n == all => doubt.words.to_owned(),
-        n => format!("{} ({n} of {all} repetitions)", doubt.words),
-    })
+    /// How far the machine went, whatever caused it.
+    fn extent(&mut self) -> Vec<(Grade, String)> {
+        let mut found = Vec::new();
+        for (what, by_threads) in [("memory bandwidth", &self.bandwidth), ("arithmetic", &self.arithmetic)] {
+            for (low, high) in by_threads.values().filter(|(low, high)| *high > TOO_FAR * *low) {
+                let share = 100.0 * low / high;
+                found.push((Grade::Invalid, format!("{what} fell to {share:.0}% of its highest during the run")));
+            }
+        }
+        self.stolen.sort_by(f64::total_cmp);
+        if let Some(middle) = self.stolen.get(self.stolen.len() / 2).filter(|middle| **middle > MOSTLY_STOLEN) {
+            found.push((Grade::Invalid, format!("a hypervisor gave {middle:.0}% of the processors' time to others")));
+        }
+        found
+    }
+
+    /// What was not measured.
+    fn lost(&self) -> Vec<(Grade, String)> {
+        let mut found = Vec::new();
+        if self.measured == 0 {
+            found.push((Grade::Invalid, "no launch measured anything".to_owned()));
+        } else if self.failed > 0 {
+            let launches = if self.failed == 1 { "launch" } else { "launches" };
+            found.push((Grade::Degraded, format!("{} {launches} failed", self.failed)));
+        }
+        if let Some(why) = &self.cut {
+            let why = why.clone();
+            found.push((Grade::Degraded, why.unwrap_or_else(|| "a log has no end: the run was cut off".to_owned())));
+        }
+        found
+    }
+
+    /// A doubt with how many of the repetitions it concerns.
+    fn warned(&self, doubt: &Doubt, repetitions: usize) -> String {
+        match repetitions {
+            0 => format!("{} (in a launch that failed)", doubt.words),
+            n if n == self.measured => doubt.words.to_owned(),
+            n => format!("{} ({n} of {} repetitions)", doubt.words, self.measured),
+        }
+    }
 }
 
 #[cfg(test)]

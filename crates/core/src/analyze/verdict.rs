@@ -17,7 +17,7 @@
 //! nearly nothing. Five do so in 1 of 512. So three rounds tell a factor of two, but never five per cent.
 
 use super::student::t_critical;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Level of all intervals together that a word rests on.
 pub const LEVEL: f64 = 0.997;
@@ -29,7 +29,7 @@ pub const FEW_ROUNDS: usize = 5;
 pub const ASSUMED_SPREAD: f64 = 0.03;
 
 /// What is said of one case against another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Faster, established.
@@ -56,7 +56,7 @@ impl Verdict {
 }
 
 /// The rule with its numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
     /// Level of all intervals together.
     pub level: f64,

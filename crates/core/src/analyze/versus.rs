@@ -3,6 +3,7 @@
 
 use super::{Group, Judge, Metric, Ratio, Verdict, warning_meaning};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Bits per weight that differ by more than this share are different quantizations.
 const BITS: f64 = 0.005;
@@ -35,26 +36,31 @@ pub struct Versus {
 /// differs least; two sets of one case each belong together whatever they are.
 pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
     let measured = |group: &Group| !group.repetitions.is_empty();
+    let (own, others): (Vec<Traits>, Vec<Traits>) =
+        (a.iter().map(Traits::of).collect(), b.iter().map(Traits::of).collect());
     let pair = |i: usize, j: usize| Pair {
         a: i,
         b: j,
-        obstacles: obstacles(&a[i], &b[j]),
-        differences: differences(&a[i], &b[j]),
+        obstacles: own[i].obstacles(&others[j]),
+        differences: own[i].differences(&others[j]),
     };
     let (left, right): (Vec<usize>, Vec<usize>) =
         ((0..a.len()).filter(|i| measured(&a[*i])).collect(), (0..b.len()).filter(|j| measured(&b[*j])).collect());
     if let ([i], [j]) = (left.as_slice(), right.as_slice()) {
         return vec![pair(*i, *j)];
     }
-    let mut free = right;
+    let mut free: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    for j in right {
+        free.entry((b[j].key.engine.as_str(), b[j].key.quantize.as_str())).or_default().push(j);
+    }
     let mut found = Vec::new();
     for i in left {
-        let same = |j: &&usize| a[i].key.engine == b[**j].key.engine && a[i].key.quantize == b[**j].key.quantize;
-        let candidates = free.iter().filter(same).map(|j| pair(i, *j));
-        let nearest = candidates.min_by_key(|pair| (pair.obstacles.len(), pair.differences.len()));
-        if let Some(nearest) = nearest {
-            free.retain(|j| *j != nearest.b);
-            found.push(nearest);
+        let Some(candidates) = free.get_mut(&(a[i].key.engine.as_str(), a[i].key.quantize.as_str())) else { continue };
+        let apart = |at: &usize| own[i].apart(&others[candidates[*at]]);
+        // Two sets of the same cases have a twin for each, early in the list.
+        let twin = (0..candidates.len()).find(|at| apart(at) == (0, 0));
+        if let Some(at) = twin.or_else(|| (0..candidates.len()).min_by_key(apart)) {
+            found.push(pair(i, candidates.remove(at)));
         }
     }
     found
@@ -93,49 +99,73 @@ fn conditions(group: &Group) -> Vec<&'static str> {
     words
 }
 
-fn obstacles(a: &Group, b: &Group) -> Vec<String> {
-    let (x, y) = (&a.key, &b.key);
-    let mut found = Vec::new();
-    let mut differ = |what: &str, a: String, b: String| {
-        if a != b {
-            found.push(format!("{what}: {a} and {b}"));
-        }
-    };
-    differ("machine", x.host.clone(), y.host.clone());
-    differ("device", x.device.clone(), y.device.clone());
-    differ("model", x.model.clone(), y.model.clone());
-    differ("workload", a.workload_label(), b.workload_label());
-    differ("unit", x.unit.to_owned(), y.unit.to_owned());
-    if let (Some(p), Some(q)) = (x.bits_per_weight, y.bits_per_weight)
-        && (p - q).abs() > BITS * p.max(q)
-    {
-        found.push(format!("bits per weight: {p:.2} and {q:.2}"));
-    }
-    found
+/// What makes a ratio misleading where it differs.
+const OBSTACLES: [&str; 5] = ["machine", "device", "model", "workload", "unit"];
+
+/// What else is worth telling where it differs.
+const DIFFERENCES: [&str; 8] =
+    ["engine", "version", "quantization", "threads", "batch", "flash attention", "KV cache", "what disturbed it"];
+
+/// What a case is held against another by.
+struct Traits {
+    /// Of [`OBSTACLES`].
+    grave: [String; 5],
+    bits: Option<f64>,
+    /// Of [`DIFFERENCES`].
+    other: [Option<String>; 8],
 }
 
-fn differences(a: &Group, b: &Group) -> Vec<String> {
-    let (x, y) = (&a.key, &b.key);
-    let mut found = Vec::new();
-    let mut differ = |what: &str, a: Option<String>, b: Option<String>| {
-        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
-        if a != b {
-            found.push(format!("{what}: {} and {}", shown(&a), shown(&b)));
+impl Traits {
+    fn of(group: &Group) -> Traits {
+        let key = &group.key;
+        let disturbed = conditions(group);
+        Traits {
+            grave: [
+                key.host.clone(),
+                key.device.clone(),
+                key.model.clone(),
+                group.workload_label(),
+                key.unit.word().to_owned(),
+            ],
+            bits: key.bits_per_weight,
+            other: [
+                Some(key.engine.clone()),
+                key.engine_version.clone(),
+                key.native_quantize.clone(),
+                key.threads.map(|n| n.to_string()),
+                key.batch.map(|n| n.to_string()),
+                key.flash_attn.map(|on| on.to_string()),
+                key.kv_type.clone(),
+                Some(if disturbed.is_empty() { "nothing".to_owned() } else { disturbed.join(", ") }),
+            ],
         }
-    };
-    differ("engine", Some(x.engine.clone()), Some(y.engine.clone()));
-    differ("version", x.engine_version.clone(), y.engine_version.clone());
-    differ("quantization", x.native_quantize.clone(), y.native_quantize.clone());
-    differ("threads", x.threads.map(|n| n.to_string()), y.threads.map(|n| n.to_string()));
-    differ("batch", x.batch.map(|n| n.to_string()), y.batch.map(|n| n.to_string()));
-    differ("flash attention", x.flash_attn.map(|on| on.to_string()), y.flash_attn.map(|on| on.to_string()));
-    differ("KV cache", x.kv_type.clone(), y.kv_type.clone());
-    let told = |group: &Group| match conditions(group).as_slice() {
-        [] => Some("nothing".to_owned()),
-        words => Some(words.join(", ")),
-    };
-    differ("what disturbed it", told(a), told(b));
-    found
+    }
+
+    /// Bits per weight, if both are known and differ.
+    fn other_bits(&self, other: &Traits) -> Option<(f64, f64)> {
+        self.bits.zip(other.bits).filter(|(p, q)| (p - q).abs() > BITS * p.max(*q))
+    }
+
+    /// How many obstacles and differences there are.
+    fn apart(&self, other: &Traits) -> (usize, usize) {
+        let grave = self.grave.iter().zip(&other.grave).filter(|(a, b)| a != b).count();
+        let others = self.other.iter().zip(&other.other).filter(|(a, b)| a != b).count();
+        (grave + usize::from(self.other_bits(other).is_some()), others)
+    }
+
+    fn obstacles(&self, other: &Traits) -> Vec<String> {
+        let pairs = OBSTACLES.iter().zip(self.grave.iter().zip(&other.grave));
+        let differ = pairs.filter(|(_, (a, b))| a != b).map(|(what, (a, b))| format!("{what}: {a} and {b}"));
+        let bits = self.other_bits(other).map(|(p, q)| format!("bits per weight: {p:.2} and {q:.2}"));
+        differ.chain(bits).collect()
+    }
+
+    fn differences(&self, other: &Traits) -> Vec<String> {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
+        let pairs = DIFFERENCES.iter().zip(self.other.iter().zip(&other.other));
+        let differ = pairs.filter(|(_, (a, b))| a != b);
+        differ.map(|(what, (a, b))| format!("{what}: {} and {}", shown(a), shown(b))).collect()
+    }
 }
 
 #[cfg(test)]

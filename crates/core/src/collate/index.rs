@@ -19,7 +19,7 @@ const REVISION: u32 = 6;
 
 /// File systems date changes in steps of up to 10 ms: a log changed so shortly before it was read may change once more
 /// without a new date.
-pub(super) const TICK_NS: u64 = 20_000_000;
+pub(crate) const TICK_NS: u64 = 20_000_000;
 
 /// The whole index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -21,13 +21,16 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use index::TICK_NS;
+pub(crate) use sources::Stamp;
+
 use crate::fingerprint;
 use crate::progress::{Progress, Unit};
 use crate::record::{self, Input};
 use hosts::Hosts;
 use index::{Damage, Entry, Index, Part, Previous};
 use output::Output;
-use sources::{Source, Stamp};
+use sources::Source;
 use spool::Spool;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

@@ -4,10 +4,14 @@
 use super::columns::{COLUMNS, Cell, Column, derived_speed};
 use super::{ALL, Error, Result};
 use crate::record::file_name::canonical_engine;
+use crate::progress::{Progress, Silent, Unit};
 use crate::record::{Context, Series, Step};
 use csv::{ByteRecord, ReaderBuilder};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
+
+/// Bytes of a file whose reading takes long enough to be told how far it is.
+const LARGE: u64 = 64 << 20;
 
 /// The series of a CSV file, in its order, without the generated text.
 ///
@@ -24,17 +28,47 @@ pub fn read(path: &Path) -> Result<Vec<Series>> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(path: &Path, text: bool) -> Result<Vec<Series>> {
+    let mut all = Vec::new();
+    each(path, text, |series, _| all.push(series))?;
+    Ok(all)
+}
+
+/// As [`read`], but each series is handed over as soon as it is read: no more than one is in memory.
+///
+/// # Errors
+/// As [`read`]; what was handed over before counts for nothing then.
+pub fn read_each(path: &Path, progress: &dyn Progress, mut emit: impl FnMut(Series)) -> Result<()> {
+    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let told: &dyn Progress = if size < LARGE { &Silent } else { progress };
+    let task = told.task("reading the rows", Some(size), Unit::Bytes);
+    let (mut done, mut count) = (0, 0usize);
+    each(path, false, |series, at| {
+        task.advance(at.saturating_sub(done));
+        done = at;
+        count += 1;
+        emit(series);
+    })?;
+    task.finish(&format!("{count} series"));
+    Ok(())
+}
+
+/// Calls `emit` with every series and the byte that was read up to.
+fn each(path: &Path, text: bool, mut emit: impl FnMut(Series, u64)) -> Result<()> {
     let file = File::open(path).map_err(|cause| Error::Open { path: path.to_path_buf(), cause })?;
     let mut reader = ReaderBuilder::new().buffer_capacity(1 << 20).from_reader(file);
     let names = reader.byte_headers().map_err(|e| csv_error(path, e))?.clone();
-    let mut table =
-        Table { path, layout: Layout::new(path, &names, text)?, series: Vec::new(), last: ByteRecord::new() };
+    let mut table = Table { path, layout: Layout::new(path, &names, text)?, open: None, last: ByteRecord::new() };
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(|e| csv_error(path, e))? {
-        table.push(&record)?;
+        if let Some(whole) = table.push(&record)? {
+            emit(whole, record.position().map_or(0, csv::Position::byte));
+        }
         std::mem::swap(&mut table.last, &mut record);
     }
-    Ok(table.series)
+    if let Some(whole) = table.open {
+        emit(whole, reader.position().byte());
+    }
+    Ok(())
 }
 
 /// How a sample's cell is read.
@@ -87,35 +121,35 @@ impl Layout {
     }
 }
 
-/// What has been read so far.
+/// What is being read.
 struct Table<'a> {
     path: &'a Path,
     layout: Layout,
-    series: Vec<Series>,
+    /// The series that the last row belongs to.
+    open: Option<Series>,
     /// The row before.
     last: ByteRecord,
 }
 
 impl Table<'_> {
-    /// Adds a row to the series that it belongs to.
-    fn push(&mut self, record: &ByteRecord) -> Result<()> {
+    /// Adds a row to the series that it belongs to. Returns the one before where the row begins another.
+    fn push(&mut self, record: &ByteRecord) -> Result<Option<Series>> {
         let step = if self.layout.has_sample(record) { Some(self.step(record)?) } else { None };
         let same = self.layout.shared.iter().all(|&i| record.get(i) == self.last.get(i));
         let index = step.as_ref().and_then(|step| step.step);
-        let before = self.series.last().map(|series| series.steps.last().and_then(|step| step.step));
-        let goes_on = match before {
-            Some(Some(before)) => index.is_some_and(|index| index > before),
-            Some(None) => index.is_none() || self.series.last().is_some_and(|series| series.steps.is_empty()),
-            None => false,
-        };
+        let goes_on = self.open.as_ref().is_some_and(|open| match open.steps.last().and_then(|step| step.step) {
+            Some(before) => index.is_some_and(|index| index > before),
+            None => index.is_none() || open.steps.is_empty(),
+        });
+        let mut whole = None;
         if !same || !goes_on {
             let context = self.context(record)?;
-            self.series.push(Series { context, steps: Vec::new() });
+            whole = self.open.replace(Series { context, steps: Vec::new() });
         }
-        if let (Some(step), Some(series)) = (step, self.series.last_mut()) {
-            series.steps.push(step);
+        if let (Some(step), Some(open)) = (step, &mut self.open) {
+            open.steps.push(step);
         }
-        Ok(())
+        Ok(whole)
     }
 
     fn step(&self, record: &ByteRecord) -> Result<Step> {
@@ -196,7 +230,6 @@ mod tests {
     use super::*;
     use crate::record::testing::{Dir, Mutator, samples};
     use crate::record::{Phase, SampleUnit, read_log};
-    use std::fs;
 
     fn table(text: &str, name: &str) -> Result<Vec<Series>> {
         let dir = Dir::new();
@@ -223,6 +256,22 @@ mod tests {
             }
         }
         assert_eq!(got, written);
+    }
+
+    #[test]
+    fn one_after_the_other_they_are_the_same() {
+        let mut text = rows::header().into_bytes();
+        for sample in samples() {
+            for series in read_log(&sample.bytes, Path::new(sample.name)).unwrap().series {
+                rows::write_series(&mut text, &series, sample.name);
+            }
+        }
+        let dir = Dir::new();
+        let path = dir.path().join("all.csv");
+        fs::write(&path, text).unwrap();
+        let mut got = Vec::new();
+        read_each(&path, &Silent, |series| got.push(series)).unwrap();
+        assert!(got.len() > 1 && got == read(&path).unwrap());
     }
 
     #[test]

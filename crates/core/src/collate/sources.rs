@@ -18,7 +18,7 @@ pub(super) struct Source {
 
 /// Size and time of a file's last change: enough to see that it was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub mtime_ns: u64,

@@ -1,10 +1,10 @@
 //! What a quantization costs in quality and buys in speed: accuracy on a task against decode speed.
 
 use super::cloud::{Cloud, Dot};
-use super::roster::{Roster, facets};
-use super::sheet::{Key, Page, Sheet};
+use super::roster::{Roster, facets_of};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{RUN_AND_EVALUATE, labels};
-use crate::analyze::{Analysis, Better, Group, Score};
+use crate::analyze::{Analysis, Better, Group, Score, by_key};
 
 pub(super) const TITLE: &str = "Accuracy against decode speed";
 
@@ -12,52 +12,54 @@ pub(super) const TITLE: &str = "Accuracy against decode speed";
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
-    let mut clouds = Vec::new();
-    for cases in facets(groups) {
-        for (task, scores) in tasks(analysis, &cases) {
-            clouds.push(cloud(&roster, &task, &scores));
-        }
-    }
-    if clouds.is_empty() {
+    let panels = panels(analysis);
+    if panels.is_empty() {
         let what = "no case has both a decode speed and a score on a task";
         return Page::nothing(TITLE, what, RUN_AND_EVALUATE, labels::failures(groups));
     }
     let subtitle = "Higher is more often right, further right is faster. Mean and 95% interval of each case.";
     let mut page = Page::new(TITLE, subtitle);
-    let shown = analysis.scores.iter().filter(|score| !score.is_distance()).flat_map(|score| score.groups.clone());
+    let panels = page.choose(panels, MOST_PANELS, "scores");
+    let shown = panels.iter().flatten().map(|(_, case)| *case);
     page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
     page.keys([Key::Interval("95% interval"), Key::Line("Pareto front: no case beats these in both", true)]);
     page.note("bpw: bits per weight as stored. Accuracy was measured on the same engine and quantization, not in the same run as the speed.");
-    page.columns(if clouds.len() > 1 { 2 } else { 1 });
-    page.section(clouds);
+    page.columns(if panels.len() > 1 { 2 } else { 1 });
+    page.section(panels.iter().map(|scored| cloud(&roster, &analysis.scores, scored)).collect());
     page.finish()
 }
 
-/// A case with its score.
-type Scored<'a> = (usize, &'a Score);
+/// Index of a score, and of a case that it holds for.
+type Scored = (usize, usize);
 
-/// The tasks that cases of a facet were evaluated on, with these cases.
-fn tasks<'a>(analysis: &'a Analysis, cases: &[usize]) -> Vec<(String, Vec<Scored<'a>>)> {
-    let mut tasks: Vec<(String, Vec<Scored<'a>>)> = Vec::new();
-    for score in analysis.scores.iter().filter(|score| !score.is_distance()) {
-        let measured = |case: &&usize| score.groups.contains(case) && analysis.groups[**case].decode.is_some();
-        let name = match score.setting.is_empty() {
-            true => format!("{} ({})", score.environment, score.metric),
-            false => format!("{} ({}), {}", score.environment, score.metric, score.setting),
-        };
-        let own = cases.iter().filter(measured).map(|case| (*case, score));
-        match tasks.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => known.extend(own),
-            None => tasks.push((name, own.collect())),
-        }
+/// For each facet and task: the scores of cases whose speed is known.
+fn panels(analysis: &Analysis) -> Vec<Vec<Scored>> {
+    let mut of_case: Vec<Vec<usize>> = vec![Vec::new(); analysis.groups.len()];
+    for (i, score) in analysis.scores.iter().enumerate().filter(|(_, score)| !score.is_distance()) {
+        score.groups.iter().for_each(|case| of_case[*case].push(i));
     }
-    tasks.retain(|(_, scored)| !scored.is_empty());
-    tasks
+    let facets = facets_of(&analysis.groups, |group| group.decode.is_some());
+    let of_facet = |cases: Vec<usize>| {
+        let mut scored: Vec<Scored> =
+            cases.iter().flat_map(|case| of_case[*case].iter().map(|score| (*score, *case))).collect();
+        scored.sort_unstable();
+        by_key(scored, |(score, _)| task(&analysis.scores[score]))
+    };
+    facets.into_iter().flat_map(of_facet).collect()
 }
 
-fn cloud(roster: &Roster<'_>, task: &str, scored: &[Scored<'_>]) -> Cloud {
-    let dots = scored.iter().filter_map(|(case, score)| {
-        let group = &roster.groups[*case];
+/// The name of what was evaluated.
+fn task(score: &Score) -> String {
+    match score.setting.is_empty() {
+        true => format!("{} ({})", score.environment, score.metric),
+        false => format!("{} ({}), {}", score.environment, score.metric, score.setting),
+    }
+}
+
+/// Scores of one task on cases of one facet: at least one.
+fn cloud(roster: &Roster<'_>, scores: &[Score], scored: &[Scored]) -> Cloud {
+    let dots = scored.iter().filter_map(|(score, case)| {
+        let (group, score) = (&roster.groups[*case], &scores[*score]);
         let decode = group.decode.as_ref()?;
         Some(Dot {
             slot: roster.slot(*case),
@@ -68,8 +70,9 @@ fn cloud(roster: &Roster<'_>, task: &str, scored: &[Scored<'_>]) -> Cloud {
             label: label(group),
         })
     });
-    let mut title = scored.first().map(|(case, _)| labels::facet_title(&roster.groups[*case])).unwrap_or_default();
-    title.push(task.to_owned());
+    let (score, case) = scored[0];
+    let mut title = labels::facet_title(&roster.groups[case]);
+    title.push(task(&scores[score]));
     Cloud {
         title,
         x: "Decode speed (tokens/s)".to_owned(),

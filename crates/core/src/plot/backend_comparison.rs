@@ -1,9 +1,9 @@
 //! Decode and prefill speed by engine and quantization.
 
 use super::chart::{Chart, arrange};
-use super::grouped::{OF_THE_MEAN, Shown, bar_keys, bar_notes, charts, measured};
-use super::roster::Roster;
-use super::sheet::{Page, Sheet};
+use super::grouped::{OF_THE_MEAN, Shown, bar_keys, bar_notes, charts};
+use super::roster::{Roster, facets_of};
+use super::sheet::{MOST_PANELS, Page, Sheet};
 use super::{RUN, labels};
 use crate::analyze::{Analysis, Group};
 
@@ -18,14 +18,18 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     let prefill = Shown { axis: "Prefill speed (tokens/s)", figure: |group| group.prefill.as_ref(), details };
     let mixed = Shown { axis: "Prefill + decode (tokens/s)", figure: |group| group.mixed.as_ref(), details };
 
-    let decode = charts(&roster, &decode);
-    let some = |shown: &Shown<'_>| charts(&roster, shown).into_iter().filter(Chart::measured).collect::<Vec<_>>();
-    let (prefill, mixed) = (some(&prefill), some(&mixed));
-    if !measured(&decode) && prefill.is_empty() && mixed.is_empty() {
+    let measured = |group: &Group| group.decode.is_some() || group.prefill.is_some() || group.mixed.is_some();
+    if !groups.iter().any(measured) {
         return Page::nothing(TITLE, "no speed was measured", RUN, labels::failures(groups));
     }
     let mut page = Page::new(TITLE, "Mean over repetitions, each host, device, model and workload on its own.");
-    if !measured(&decode) {
+    let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let some = |shown: &Shown<'_>| {
+        charts(&roster, &facets, shown).into_iter().filter(Chart::measured).collect::<Vec<_>>()
+    };
+    let (decode, prefill, mixed) = (charts(&roster, &facets, &decode), some(&prefill), some(&mixed));
+    if !decode.iter().any(Chart::measured) {
         page.note("No log tells the speed of decode alone; `tokometer run` measures it.");
     }
     if prefill.is_empty() {

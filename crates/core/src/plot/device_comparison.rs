@@ -1,12 +1,12 @@
 //! Decode speed of the same engine and quantization on each host and device.
 
 use super::chart::{Category, Chart, Entry, arrange};
-use super::grouped::{OF_THE_MEAN, bar_keys, bar_notes, measured};
+use super::grouped::{OF_THE_MEAN, bar_keys, bar_notes};
 use super::marks::Mark;
-use super::roster::{Roster, add};
-use super::sheet::{Page, Sheet};
+use super::roster::Roster;
+use super::sheet::{MOST_PANELS, Page, Sheet};
 use super::{RUN, labels};
-use crate::analyze::{Analysis, Group};
+use crate::analyze::{Analysis, Group, by_key};
 
 pub(super) const TITLE: &str = "Decode speed by host and device";
 
@@ -15,16 +15,12 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
     let places = places(groups);
-    let mut panels: Vec<Vec<usize>> = Vec::new();
-    for case in (0..groups.len()).filter(|case| groups[*case].decode.is_some() || labels::failed(&groups[*case])) {
-        let work = |case: usize| {
-            let key = &groups[case].key;
-            (key.model.as_str(), key.prompt_tokens, key.gen_tokens, key.depth)
-        };
-        add(&mut panels, case, |other| work(case) == work(other));
-    }
-    let charts: Vec<Chart> = panels.iter().map(|cases| chart(&roster, &places, cases)).collect();
-    if !measured(&charts) {
+    let shown = |case: &usize| groups[*case].decode.is_some() || labels::failed(&groups[*case]);
+    let panels = by_key((0..groups.len()).filter(shown), |case| {
+        let key = &groups[case].key;
+        (key.model.as_str(), key.prompt_tokens, key.gen_tokens, key.depth)
+    });
+    if groups.iter().all(|group| group.decode.is_none()) {
         return Page::nothing(TITLE, "no decode speed was measured", RUN, labels::failures(groups));
     }
     let subtitle = match places.as_slice() {
@@ -35,7 +31,8 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         _ => "The same engine and quantization side by side on each host and device.".to_owned(),
     };
     let mut page = Page::new(TITLE, subtitle);
-    let mut sections = [charts];
+    let panels = page.choose(panels, MOST_PANELS, "cases");
+    let mut sections = [panels.iter().map(|cases| chart(&roster, &places, cases)).collect::<Vec<Chart>>()];
     page.columns(arrange(&mut sections));
     page.keys(bar_keys(places.into_iter().enumerate().collect(), OF_THE_MEAN, &sections));
     bar_notes(&mut page, &sections);
@@ -46,24 +43,13 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
 
 /// Hosts with their devices; colours are theirs in this plot.
 fn places(groups: &[Group]) -> Vec<String> {
-    let mut places: Vec<String> = Vec::new();
-    for group in groups {
-        let place = labels::short_place(group);
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    places
+    let all: Vec<String> = groups.iter().map(labels::short_place).collect();
+    by_key(0..all.len(), |i| all[i].as_str()).into_iter().map(|same| all[same[0]].clone()).collect()
 }
 
 fn chart(roster: &Roster<'_>, places: &[String], cases: &[usize]) -> Chart {
     let groups = roster.groups;
-    let mut sets: Vec<Vec<usize>> = Vec::new();
-    for case in cases.iter().copied() {
-        add(&mut sets, case, |other| {
-            roster.slot(case) == roster.slot(other) && groups[case].quantize_label() == groups[other].quantize_label()
-        });
-    }
+    let sets = by_key(cases.iter().copied(), |case| (roster.slot(case), groups[case].quantize_label()));
     let entry = |case: usize| {
         let group = &groups[case];
         let place = labels::short_place(group);

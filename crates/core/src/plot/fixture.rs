@@ -168,6 +168,20 @@ pub(super) fn two_thread_counts() -> Analysis {
     analyze(&all)
 }
 
+/// Five hundred cases: four quantizations at each of 125 depths.
+pub(super) fn five_hundred() -> Analysis {
+    let mut all = Vec::new();
+    for depth in 0..125 {
+        for case in &CASES[..4] {
+            for mut one in series("host-a", *case, 1) {
+                one.context.depth = Some(16 * depth);
+                all.push(one);
+            }
+        }
+    }
+    analyze(&all)
+}
+
 /// One case that was measured and one that failed before its device was known.
 pub(super) fn one_failed() -> Analysis {
     let mut all = series("host-a", CASES[3], 2);

@@ -3,9 +3,9 @@
 use super::chart::{Category, Chart, Entry};
 use super::labels;
 use super::marks::Mark;
-use super::roster::{Roster, add, facets};
+use super::roster::Roster;
 use super::sheet::{Key, Page};
-use crate::analyze::{Estimate, Group};
+use crate::analyze::{Estimate, Group, by_key};
 
 /// What a chart shows of each case.
 pub(super) struct Shown<'a> {
@@ -18,8 +18,8 @@ pub(super) struct Shown<'a> {
 }
 
 /// Charts of one figure. Facets in which no case has it, and none failed, are left out.
-pub(super) fn charts(roster: &Roster<'_>, shown: &Shown<'_>) -> Vec<Chart> {
-    facets(roster.groups).iter().filter_map(|cases| chart(roster, cases, shown)).collect()
+pub(super) fn charts(roster: &Roster<'_>, facets: &[Vec<usize>], shown: &Shown<'_>) -> Vec<Chart> {
+    facets.iter().filter_map(|cases| chart(roster, cases, shown)).collect()
 }
 
 fn chart(roster: &Roster<'_>, cases: &[usize], shown: &Shown<'_>) -> Option<Chart> {
@@ -47,10 +47,7 @@ fn chart(roster: &Roster<'_>, cases: &[usize], shown: &Shown<'_>) -> Option<Char
 
 /// Cases by quantization label, in the order in which the labels come.
 pub(super) fn by_label(groups: &[Group], cases: &[usize]) -> Vec<(String, Vec<usize>)> {
-    let mut sets: Vec<Vec<usize>> = Vec::new();
-    for case in cases {
-        add(&mut sets, *case, |other| groups[other].key.quantize == groups[*case].key.quantize);
-    }
+    let mut sets = by_key(cases.iter().copied(), |case| groups[case].key.quantize.as_str());
     // Of several engines, one may lack a label that another has: order by labels, then by the order of tables.
     let rank = |case: usize| {
         let label = &groups[case].key.quantize;
@@ -58,11 +55,6 @@ pub(super) fn by_label(groups: &[Group], cases: &[usize]) -> Vec<(String, Vec<us
     };
     sets.sort_by_key(|set| rank(set[0]));
     sets.into_iter().map(|set| (groups[set[0]].key.quantize.clone(), set)).collect()
-}
-
-/// Whether any chart of a section has a value.
-pub(super) fn measured(charts: &[Chart]) -> bool {
-    charts.iter().any(Chart::measured)
 }
 
 /// What the whiskers of means are.

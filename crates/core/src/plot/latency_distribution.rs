@@ -1,12 +1,13 @@
 //! How long single decode steps take: the distribution of inter-token latencies.
 
 use super::chart::{Category, Chart, Entry};
-use super::grouped::{by_label, measured};
+use super::grouped::by_label;
 use super::marks::Mark;
-use super::roster::{Roster, facets};
-use super::sheet::{Key, Page, Sheet};
+use super::roster::{Roster, facets_of};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{RUN, labels, text};
-use crate::analyze::{Analysis, quantile};
+use crate::analyze::{Analysis, Group};
+use crate::record::SampleUnit;
 
 pub(super) const TITLE: &str = "Latency of decode steps";
 
@@ -17,23 +18,26 @@ const WIDE: f64 = 6.0;
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
-    let mut charts: Vec<Chart> = facets(groups).iter().filter_map(|cases| chart(&roster, cases)).collect();
-    if !measured(&charts) {
+    let measured = |group: &Group| !group.step_order.is_empty();
+    if !groups.iter().any(measured) {
         return Page::nothing(TITLE, "no log holds single decode steps", RUN, labels::failures(groups));
     }
+    let mut page =
+        Page::new(TITLE, "Inter-token latency of every measured decode step, all repetitions; prefill is not in it.");
+    let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let mut charts: Vec<Chart> = facets.iter().filter_map(|cases| chart(&roster, cases)).collect();
     // One kind of axis for all panels: they are compared by eye.
     let wide = charts.iter().filter_map(Chart::range).any(|(low, high)| high / low > WIDE);
     for chart in &mut charts {
         chart.logarithmic = wide && chart.measured();
         chart.sideways = true;
     }
-    let mut page =
-        Page::new(TITLE, "Inter-token latency of every measured decode step, all repetitions; prefill is not in it.");
-    let series = roster.series_of((0..groups.len()).filter(|case| !groups[*case].step_ms.is_empty()));
+    let series = roster.series_of(facets.into_iter().flatten().filter(|case| measured(&groups[*case])));
     page.keys(series.into_iter().map(|(slot, name)| Key::Series(slot, name)));
     page.keys([Key::Dot("median"), Key::Line("p95", false), Key::Line("p99", true)]);
     page.note("Width of a shape: density of the steps, each shape scaled to the same width. The thin line runs from the shortest step to the longest.");
-    if groups.iter().any(|group| group.key.unit == "repetition") {
+    if groups.iter().any(|group| group.key.unit == SampleUnit::Repetition) {
         page.note("Tools that report whole repetitions only (per run) have no single steps to show.");
     }
     page.section(charts);
@@ -43,16 +47,17 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
 fn chart(roster: &Roster<'_>, cases: &[usize]) -> Option<Chart> {
     let entry = |case: usize| {
         let group = &roster.groups[case];
-        let mut sorted: Vec<f64> = group.step_ms.iter().copied().filter(|ms| ms.is_finite() && *ms > 0.0).collect();
-        sorted.sort_by(f64::total_cmp);
-        let (mark, column) = match sorted.is_empty() {
-            false => {
-                let at = |q: f64| text::figure(quantile(&sorted, q));
-                let column = format!("{} / {} / {} ms, n = {}", at(0.5), at(0.95), at(0.99), sorted.len());
-                (Mark::Spread { sorted }, column)
+        let (mark, column) = match group.steps.as_ref().filter(|_| !group.step_order.is_empty()) {
+            Some(steps) => {
+                let percentiles = [steps.p50.ms, steps.p95.ms, steps.p99.ms];
+                let [p50, p95, p99] = percentiles.map(text::figure);
+                let column = format!("{p50} / {p95} / {p99} ms, n = {}", steps.n);
+                // Steps of no time at all have no place on a logarithmic axis.
+                let percentiles = percentiles.map(|ms| ms.max(group.step_order[0]));
+                (Mark::Spread { sorted: group.step_order.clone(), percentiles }, column)
             }
-            true if labels::failed(group) => (Mark::Failed, String::new()),
-            true => return None,
+            None if labels::failed(group) => (Mark::Failed, String::new()),
+            None => return None,
         };
         Some(Entry { slot: roster.slot(case), mark, parts: labels::weights(group), column })
     };

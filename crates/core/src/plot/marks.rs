@@ -4,20 +4,18 @@ use super::canvas::{Canvas, Point, Stroke};
 use super::frame::{Axis, Frame, Scale};
 use super::style::{ALARM, INK, SMALL, look};
 use super::text;
-use crate::analyze::{Estimate, quantile};
+use crate::analyze::Estimate;
 use kuva::render::render_utils::{silverman_bandwidth, simple_kde_reflect};
 
 /// Fewer samples than this are drawn one by one: they make no shape.
 const FEWEST_FOR_SHAPE: usize = 12;
-/// Values that go into a density; more are thinned out by order statistics.
-const MOST_FOR_SHAPE: usize = 3000;
 
 /// What was measured in a case.
 pub(super) enum Mark {
     /// A mean with its 95% interval and the repetitions in order of measurement.
     Bar { value: f64, ci: Option<(f64, f64)>, samples: Vec<f64> },
-    /// Samples in ascending order.
-    Spread { sorted: Vec<f64> },
+    /// Samples in ascending order, or so many that lie evenly among them, and three percentiles of all: median, p95, p99.
+    Spread { sorted: Vec<f64>, percentiles: [f64; 3] },
     /// Nothing: every launch failed.
     Failed,
 }
@@ -36,7 +34,7 @@ impl Mark {
                 let low = samples.iter().copied().fold(low.min(*value), f64::min);
                 Some((low, samples.iter().copied().fold(high.max(*value), f64::max)))
             }
-            Mark::Spread { sorted } => Some((*sorted.first()?, *sorted.last()?)),
+            Mark::Spread { sorted, .. } => Some((*sorted.first()?, *sorted.last()?)),
             Mark::Failed => None,
         }
     }
@@ -86,7 +84,7 @@ impl Spot<'_> {
                 }
                 self.caption(canvas, mark);
             }
-            Mark::Spread { sorted } => self.spread(canvas, sorted),
+            Mark::Spread { sorted, percentiles } => self.spread(canvas, sorted, *percentiles),
             Mark::Failed => self.caption(canvas, mark),
         }
     }
@@ -116,7 +114,7 @@ impl Spot<'_> {
     }
 
     /// A violin with its percentiles, or dots where there are too few samples for a shape.
-    fn spread(&self, canvas: &mut Canvas, sorted: &[f64]) {
+    fn spread(&self, canvas: &mut Canvas, sorted: &[f64], [p50, p95, p99]: [f64; 3]) {
         let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return };
         canvas.line(self.at(0.0, *first), self.at(0.0, *last), Stroke::new("#333333", 1.0));
         let outline = if sorted.len() < FEWEST_FOR_SHAPE { Vec::new() } else { density(sorted, self.axis.scale) };
@@ -128,13 +126,11 @@ impl Spot<'_> {
             let back = outline.iter().rev().map(|(value, width)| self.at(half * width, *value));
             canvas.shape(&there.chain(back).collect::<Vec<_>>(), look(self.slot));
         }
-        let tick = |canvas: &mut Canvas, q: f64, reach: f64, stroke: Stroke| {
-            let value = quantile(sorted, q);
-            canvas.line(self.at(-self.thickness * reach, value), self.at(self.thickness * reach, value), stroke);
-        };
-        tick(canvas, 0.95, 0.36, Stroke::new(INK, 1.6));
-        tick(canvas, 0.99, 0.36, Stroke::new(INK, 1.6).dashed());
-        canvas.dot(self.at(0.0, quantile(sorted, 0.5)), 3.2);
+        let reach = self.thickness * 0.36;
+        for (value, stroke) in [(p95, Stroke::new(INK, 1.6)), (p99, Stroke::new(INK, 1.6).dashed())] {
+            canvas.line(self.at(-reach, value), self.at(reach, value), stroke);
+        }
+        canvas.dot(self.at(0.0, p50), 3.2);
     }
 }
 
@@ -144,12 +140,7 @@ impl Spot<'_> {
 /// on a logarithmic axis it is the density of the logarithm.
 fn density(sorted: &[f64], scale: Scale) -> Vec<(f64, f64)> {
     let log = scale == Scale::Log;
-    let count = sorted.len().min(MOST_FOR_SHAPE);
-    let thinned = (0..count).map(|i| match count == sorted.len() {
-        true => sorted[i],
-        false => quantile(sorted, i as f64 / (count - 1) as f64),
-    });
-    let values: Vec<f64> = thinned.map(|v| if log { v.log10() } else { v }).collect();
+    let values: Vec<f64> = sorted.iter().map(|v| if log { v.log10() } else { *v }).collect();
     let (low, high) = (values[0], values[values.len() - 1]);
     if !(high - low).is_finite() || high - low <= low.abs() * 1e-9 {
         return Vec::new();
@@ -182,12 +173,6 @@ mod tests {
     #[test]
     fn equal_values_have_no_shape() {
         assert!(density(&[5.0; 50], Scale::Log).is_empty());
-    }
-
-    #[test]
-    fn many_values_are_thinned() {
-        let values: Vec<f64> = (0..100_000).map(|i| 1.0 + f64::from(i) / 1e5).collect();
-        assert_eq!(density(&values, Scale::Linear { step: 1.0 }).len(), 96);
     }
 
     #[test]

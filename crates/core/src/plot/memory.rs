@@ -2,8 +2,8 @@
 
 use super::accuracy_vs_speed::label;
 use super::cloud::{Cloud, Dot};
-use super::roster::{Roster, facets};
-use super::sheet::{Key, Page, Sheet};
+use super::roster::{Roster, facets_of};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{RUN_BOTH, labels};
 use crate::analyze::{Analysis, Better, Group, peak_memory};
 
@@ -13,15 +13,16 @@ pub(super) const TITLE: &str = "Decode speed against peak memory";
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
-    let clouds: Vec<Cloud> = facets(groups).iter().filter_map(|cases| cloud(&roster, cases)).collect();
-    if clouds.is_empty() {
+    let facets = facets_of(groups, measured);
+    if facets.is_empty() {
         let what = "no case has both a decode speed and a known peak of its memory";
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
     let subtitle = "Higher is faster, further left needs less memory. Mean speed with its 95% interval.";
     let mut page = Page::new(TITLE, subtitle);
-    let shown = (0..groups.len()).filter(|case| measured(&groups[*case]));
-    page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let clouds: Vec<Cloud> = facets.iter().map(|cases| cloud(&roster, cases)).collect();
+    page.keys(roster.series_of(facets.into_iter().flatten()).into_iter().map(|(slot, name)| Key::Point(slot, name)));
     page.keys([Key::Interval("95% interval"), Key::Line("Pareto front: no case beats these in both", true)]);
     let unknown = groups.iter().filter(|group| group.decode.is_some() && peak_memory(group).is_none()).count();
     if unknown > 0 {
@@ -39,21 +40,20 @@ fn measured(group: &Group) -> bool {
     group.decode.is_some() && peak_memory(group).is_some()
 }
 
-fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Option<Cloud> {
+/// Cases of which speed and memory are known: at least one.
+fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Cloud {
     let groups = roster.groups;
-    let shown: Vec<usize> = cases.iter().copied().filter(|case| measured(&groups[*case])).collect();
-    let first = *shown.first()?;
-    let dots = shown.iter().filter_map(|case| {
+    let dots = cases.iter().filter_map(|case| {
         let group = &groups[*case];
         let decode = group.decode.as_ref()?;
         let x = peak_memory(group)? as f64 / 1e9;
         Some(Dot { slot: roster.slot(*case), x, x_ci: None, y: decode.mean, ci: decode.ci, label: label(group) })
     });
-    Some(Cloud {
-        title: labels::facet_title(&groups[first]),
+    Cloud {
+        title: labels::facet_title(&groups[cases[0]]),
         x: "Peak memory (GB)".to_owned(),
         y: "Decode speed (tokens/s)".to_owned(),
         dots: dots.collect(),
         better: Some((Better::Lower, Better::Higher)),
-    })
+    }
 }

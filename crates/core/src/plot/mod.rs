@@ -5,6 +5,9 @@
 //! Nothing is averaged here, and nothing is measured: the figures are those of `analyze`. Every sheet is 10 inches wide
 //! and at least 6 high, and grows with its panels.
 //!
+//! Of very many cases a picture shows some: whole panels, those with the most cases first, as many as print well; a note below
+//! says so (`sheet::Page::choose`).
+//!
 //! From the data down: a plot's own file decides what is shown; `roster` finds the cases that may stand together and the
 //! series they belong to; `chart` (`upright`, `sideways`, `marks`), `table` and `cloud` are the panels; `sheet` puts panels,
 //! legend and notes on a page; `frame` and `canvas` draw with kuva's axes and primitives; `render` makes SVG and PNG.

@@ -2,32 +2,32 @@
 //! on the machine: there are no hosts in this figure.
 
 use super::cloud::{Cloud, Dot};
-use super::sheet::{Key, Page, Sheet};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{EVALUATE, labels};
-use crate::analyze::{Analysis, Better, Score};
+use crate::analyze::{Analysis, Better, Score, by_key};
 
 pub(super) const TITLE: &str = "Quality against the size of the weights";
 
 /// A panel per model and evaluation; a point per engine and quantization.
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let engines = engines(analysis);
-    let (distances, tasks): (Vec<Panel<'_>>, Vec<Panel<'_>>) =
-        panels(analysis).into_iter().partition(|panel| panel.scores[0].is_distance());
-    let clouds = |panels: Vec<Panel<'_>>| panels.iter().map(|panel| cloud(panel, &engines)).collect::<Vec<_>>();
-    let (distances, tasks) = (clouds(distances), clouds(tasks));
-    if distances.is_empty() && tasks.is_empty() {
+    let panels = panels(analysis);
+    if panels.is_empty() {
         let what = "no quantization has both a known size and an evaluation";
         return Page::nothing(TITLE, what, EVALUATE, labels::failures(&analysis.groups));
     }
     let subtitle =
         "Further left is smaller. Lower is nearer to the unquantized model; of a task, higher is more often right.";
     let mut page = Page::new(TITLE, subtitle);
+    let panels = page.choose(panels, MOST_PANELS, "scores");
     page.keys(engines.iter().enumerate().map(|(slot, name)| Key::Point(slot, name.clone())));
     page.keys([Key::Interval("95% interval"), Key::Line("Pareto front: nothing beats these in both", true)]);
     page.note("bpw: bits per weight as stored. Divergence: mean Kullback-Leibler divergence of the unquantized model's predictions from the quantized one's, nats per token.");
-    page.columns(if distances.len() + tasks.len() > 1 { 2 } else { 1 });
-    page.section(distances);
-    page.section(tasks);
+    page.columns(if panels.len() > 1 { 2 } else { 1 });
+    let (distances, tasks): (Vec<_>, Vec<_>) = panels.iter().partition(|scores| scores[0].is_distance());
+    for panels in [distances, tasks] {
+        page.section(panels.into_iter().map(|scores| cloud(scores, &engines)).collect());
+    }
     page.finish()
 }
 
@@ -43,24 +43,10 @@ fn engines(analysis: &Analysis) -> Vec<String> {
     engines
 }
 
-/// Scores that may stand together: at least one.
-struct Panel<'a> {
-    scores: Vec<&'a Score>,
-}
-
-fn panels(analysis: &Analysis) -> Vec<Panel<'_>> {
-    let mut panels: Vec<Panel<'_>> = Vec::new();
-    for score in analysis.scores.iter().filter(|score| score.weights_bytes.is_some()) {
-        let together = |panel: &&mut Panel<'_>| {
-            let first = panel.scores[0];
-            first.model == score.model && first.environment == score.environment && text(first) == text(score)
-        };
-        match panels.iter_mut().find(together) {
-            Some(panel) => panel.scores.push(score),
-            None => panels.push(Panel { scores: vec![score] }),
-        }
-    }
-    panels
+/// Scores that may stand together.
+fn panels(analysis: &Analysis) -> Vec<Vec<&Score>> {
+    let sized = analysis.scores.iter().filter(|score| score.weights_bytes.is_some());
+    by_key(sized, |score| (score.model.as_str(), score.environment.as_str(), text(score)))
 }
 
 /// What scores must share to stand together. Distances of several engines, each from its own original, do so if the text is
@@ -74,24 +60,24 @@ fn text(score: &Score) -> String {
 }
 
 /// What a panel of distances shows: from what, and on which text.
-fn distance(panel: &Panel<'_>) -> String {
-    let first = panel.scores[0];
-    match panel.scores.iter().all(|score| score.setting == first.setting) {
+fn distance(scores: &[&Score]) -> String {
+    let first = scores[0];
+    match scores.iter().all(|score| score.setting == first.setting) {
         true => first.setting.clone(),
         false => format!("from each engine's own original, on {}", text(first)),
     }
 }
 
-fn cloud(panel: &Panel<'_>, engines: &[String]) -> Cloud {
+fn cloud(scores: &[&Score], engines: &[String]) -> Cloud {
     let bytes = |score: &Score| score.weights_bytes.map_or(0.0, |bytes| bytes as f64);
-    let largest = panel.scores.iter().map(|score| bytes(score)).fold(0.0, f64::max);
+    let largest = scores.iter().map(|score| bytes(score)).fold(0.0, f64::max);
     let (unit, name) = if largest < 5e8 { (1e6, "Weights as stored (MB)") } else { (1e9, "Weights as stored (GB)") };
-    let first = panel.scores[0];
+    let first = scores[0];
     let (axis, better, what) = match first.is_distance() {
-        true => ("Divergence (nats per token)", Better::Lower, distance(panel)),
+        true => ("Divergence (nats per token)", Better::Lower, distance(scores)),
         false => ("Accuracy", Better::Higher, format!("{} ({}) {}", first.environment, first.metric, first.setting)),
     };
-    let dots = panel.scores.iter().map(|score| Dot {
+    let dots = scores.iter().map(|score| Dot {
         slot: engines.iter().position(|engine| *engine == score.engine).unwrap_or(0),
         x: bytes(score) / unit,
         x_ci: None,

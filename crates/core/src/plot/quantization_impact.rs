@@ -1,8 +1,8 @@
 //! What a quantization buys: decode speed against the size of the weights.
 
 use super::cloud::{Cloud, Dot};
-use super::roster::{Roster, facets};
-use super::sheet::{Key, Page, Sheet};
+use super::roster::{Roster, facets_of};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{RUN_BOTH, labels};
 use crate::analyze::{Analysis, Group};
 
@@ -28,14 +28,15 @@ impl Size {
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
-    let clouds: Vec<Cloud> = facets(groups).iter().filter_map(|cases| cloud(&roster, cases)).collect();
-    if clouds.is_empty() {
+    let facets = facets_of(groups, |group| group.decode.is_some() && size(group).is_some());
+    if facets.is_empty() {
         let what = "no case has both a decode speed and a known size of its weights";
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
     let mut page = Page::new(TITLE, "Higher is faster, further left is smaller. Mean and 95% interval of each case.");
-    let shown = (0..groups.len()).filter(|case| size(&groups[*case]).is_some() && groups[*case].decode.is_some());
-    page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let clouds: Vec<Cloud> = facets.iter().map(|cases| cloud(&roster, cases)).collect();
+    page.keys(roster.series_of(facets.into_iter().flatten()).into_iter().map(|(slot, name)| Key::Point(slot, name)));
     if clouds.iter().flat_map(|cloud| &cloud.dots).any(|dot| dot.ci.is_some()) {
         page.keys([Key::Interval("95% interval of the mean")]);
     }
@@ -57,21 +58,19 @@ fn size(group: &Group) -> Option<f64> {
     Size::Bytes.of(group).or(Size::Bits.of(group))
 }
 
-fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Option<Cloud> {
+/// Cases of which speed and size are known: at least one.
+fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Cloud {
     let groups = roster.groups;
-    let measured: Vec<usize> =
-        cases.iter().copied().filter(|case| groups[*case].decode.is_some() && size(&groups[*case]).is_some()).collect();
-    let first = *measured.first()?;
     // Bytes are what a step reads; bits stand in where they are better known.
-    let known = |size: Size| measured.iter().filter(|case| size.of(&groups[**case]).is_some()).count();
+    let known = |size: Size| cases.iter().filter(|case| size.of(&groups[**case]).is_some()).count();
     let axis = if known(Size::Bytes) >= known(Size::Bits) { Size::Bytes } else { Size::Bits };
-    let largest = measured.iter().filter_map(|case| axis.of(&groups[*case])).fold(0.0, f64::max);
+    let largest = cases.iter().filter_map(|case| axis.of(&groups[*case])).fold(0.0, f64::max);
     let (unit, name) = match axis {
         Size::Bits => (1.0, "Bits per weight as stored"),
         Size::Bytes if largest < 5e8 => (1e6, "Weights as stored (MB)"),
         Size::Bytes => (1e9, "Weights as stored (GB)"),
     };
-    let dots = measured.iter().filter_map(|case| {
+    let dots = cases.iter().filter_map(|case| {
         let group = &groups[*case];
         let decode = group.decode.as_ref()?;
         let more = match axis {
@@ -82,11 +81,11 @@ fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Option<Cloud> {
         let x = axis.of(group)? / unit;
         Some(Dot { slot: roster.slot(*case), x, x_ci: None, y: decode.mean, ci: decode.ci, label })
     });
-    Some(Cloud {
-        title: labels::facet_title(&groups[first]),
+    Cloud {
+        title: labels::facet_title(&groups[cases[0]]),
         x: name.to_owned(),
         y: "Decode speed (tokens/s)".to_owned(),
         dots: dots.collect(),
         better: None,
-    })
+    }
 }

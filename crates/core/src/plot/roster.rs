@@ -1,7 +1,7 @@
 //! Which cases stand in one panel, and which series a case belongs to: its name, colour, hatch and marker.
 
 use super::labels;
-use crate::analyze::{Group, GroupKey};
+use crate::analyze::{Group, GroupKey, by_key};
 use std::collections::BTreeMap;
 
 /// All cases with the series that they belong to. Slots are the same in all plots that show cases.
@@ -15,14 +15,11 @@ impl<'a> Roster<'a> {
     /// Series are engines, told apart by settings where one engine measured the same case with several.
     pub fn new(groups: &'a [Group]) -> Roster<'a> {
         let names = series_names(groups);
+        let mut slots = vec![0; groups.len()];
         let mut series: Vec<String> = Vec::new();
-        let mut slots = Vec::with_capacity(groups.len());
-        for name in names {
-            let slot = series.iter().position(|known| *known == name).unwrap_or_else(|| {
-                series.push(name);
-                series.len() - 1
-            });
-            slots.push(slot);
+        for (slot, cases) in by_key(0..groups.len(), |case| names[case].as_str()).into_iter().enumerate() {
+            series.push(names[cases[0]].clone());
+            cases.into_iter().for_each(|case| slots[case] = slot);
         }
         Roster { groups, series, slots }
     }
@@ -95,18 +92,34 @@ fn facet_key(key: &GroupKey) -> FacetKey<'_> {
 ///
 /// A case that failed before its device was known stands with the measured cases of its host, model and workload.
 pub(super) fn facets(groups: &[Group]) -> Vec<Vec<usize>> {
-    let mut found: Vec<Vec<usize>> = Vec::new();
+    let key = |case: usize| facet_key(&groups[case].key);
+    let whatever_device = |case: usize| {
+        let (host, _, model, prompt, gen_tokens, depth) = key(case);
+        (host, model, prompt, gen_tokens, depth)
+    };
     let (failed, measured): (Vec<usize>, Vec<usize>) =
         (0..groups.len()).partition(|case| labels::failed(&groups[*case]));
-    for case in measured {
-        add(&mut found, case, |other| facet_key(&groups[case].key) == facet_key(&groups[other].key));
+    let mut found = by_key(measured, key);
+    let mut places = BTreeMap::new();
+    let mut hosts = BTreeMap::new();
+    for (facet, cases) in found.iter().enumerate() {
+        places.insert(key(cases[0]), facet);
+        hosts.entry(whatever_device(cases[0])).or_insert(facet);
     }
     for case in failed {
-        let own = facet_key(&groups[case].key);
-        add(&mut found, case, |other| {
-            let other = facet_key(&groups[other].key);
-            own == other || (own.1 == "unknown" && own == (other.0, own.1, other.2, other.3, other.4, other.5))
-        });
+        let own = key(case);
+        let known = match own.1 {
+            "unknown" => hosts.get(&whatever_device(case)).copied(),
+            _ => places.get(&own).copied(),
+        };
+        match known {
+            Some(facet) => found[facet].push(case),
+            None => {
+                places.insert(own, found.len());
+                hosts.entry(whatever_device(case)).or_insert(found.len());
+                found.push(vec![case]);
+            }
+        }
     }
     for cases in &mut found {
         cases.sort_unstable();
@@ -115,12 +128,14 @@ pub(super) fn facets(groups: &[Group]) -> Vec<Vec<usize>> {
     found
 }
 
-/// Adds a case to the first set whose first member it belongs to, or to a new one.
-pub(super) fn add(sets: &mut Vec<Vec<usize>>, case: usize, belongs: impl Fn(usize) -> bool) {
-    match sets.iter_mut().find(|set| belongs(set[0])) {
-        Some(set) => set.push(case),
-        None => sets.push(vec![case]),
+/// The same with some of the cases alone; facets without any are left out.
+pub(super) fn facets_of(groups: &[Group], wanted: impl Fn(&Group) -> bool) -> Vec<Vec<usize>> {
+    let mut found = facets(groups);
+    for cases in &mut found {
+        cases.retain(|case| wanted(&groups[*case]));
     }
+    found.retain(|cases| !cases.is_empty());
+    found
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 //! prefill beside decode. Drawn only where there are at least two values.
 
 use super::cloud::{Cloud, Dot};
-use super::sheet::{Key, Page, Sheet};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::{labels, text};
-use crate::analyze::{Analysis, Estimate, Group, GroupKey};
-use std::collections::BTreeMap;
+use crate::analyze::{Analysis, Estimate, Group, GroupKey, by_key};
 
 pub(super) const CONTEXT_TITLE: &str = "Speed against the context";
 pub(super) const THREADS_TITLE: &str = "Speed against the number of threads";
@@ -66,6 +65,9 @@ pub(super) fn batch(analysis: &Analysis) -> Sheet {
     build(analysis, &varied)
 }
 
+/// Points of a curve that are shown; more would run into each other.
+const MOST_POINTS: usize = 40;
+
 /// A curve: its name and its cases, in the order of what was varied.
 struct Curve<'a> {
     name: String,
@@ -77,13 +79,16 @@ fn build(analysis: &Analysis, varied: &Varied) -> Sheet {
     if panels.is_empty() {
         return Page::nothing(varied.title, varied.missing, &[varied.command], labels::failures(&analysis.groups));
     }
-    let mut names: Vec<String> = Vec::new();
-    for curve in panels.iter().flatten() {
-        if !names.contains(&curve.name) {
-            names.push(curve.name.clone());
-        }
-    }
     let mut page = Page::new(varied.title, varied.subtitle);
+    // Each is drawn twice: decode and prefill.
+    let mut panels = page.choose(panels, MOST_PANELS / 2, "curves");
+    panels.iter_mut().for_each(|curves| tell_apart(curves));
+    let all = || panels.iter().flatten();
+    let names = by_key(all(), |curve| curve.name.as_str());
+    let names: Vec<String> = names.into_iter().map(|same| same[0].name.clone()).collect();
+    if all().any(|curve| curve.points.len() > MOST_POINTS) {
+        page.note(format!("Of curves with more than {MOST_POINTS} points so many are shown, evenly among them and with both ends."));
+    }
     page.keys(names.iter().enumerate().map(|(slot, name)| Key::Point(slot, name.clone())));
     let mut whiskers = false;
     let mut clouds: Vec<Cloud> = Vec::new();
@@ -122,7 +127,7 @@ fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, fi
     let mut dots = Vec::new();
     for curve in curves {
         let slot = names.iter().position(|name| *name == curve.name).unwrap_or(0);
-        let measured = curve.points.iter().filter_map(|(x, group)| Some((*x, figure(group)?)));
+        let measured = thinned(&curve.points).filter_map(|(x, group)| Some((*x, figure(group)?)));
         dots.extend(measured.map(|(x, estimate)| Dot {
             slot,
             x: f64::from(x),
@@ -140,6 +145,15 @@ fn cloud(curves: &[Curve<'_>], names: &[String], varied: &Varied, axis: &str, fi
     Cloud { title, x: varied.axis.to_owned(), y: axis.to_owned(), dots, better: None }
 }
 
+/// The points of a curve that are shown.
+fn thinned<T>(points: &[T]) -> impl Iterator<Item = &T> {
+    let shown = points.len().min(MOST_POINTS);
+    (0..shown).map(move |i| match shown == points.len() {
+        true => &points[i],
+        false => &points[i * (points.len() - 1) / (shown - 1)],
+    })
+}
+
 /// The group without what is varied, for the title of its panel.
 fn without(group: &Group, varied: &Varied) -> Group {
     let mut plain = group.clone();
@@ -149,34 +163,14 @@ fn without(group: &Group, varied: &Varied) -> Group {
 
 /// Curves of at least two points, by panel: host, device, model, workload and all settings but the one that is varied.
 fn panels<'a>(groups: &'a [Group], varied: &Varied) -> Vec<Vec<Curve<'a>>> {
-    let mut curves: BTreeMap<String, Vec<(u32, &'a Group)>> = BTreeMap::new();
-    let mut order: Vec<String> = Vec::new();
-    for group in groups.iter().filter(|group| group.decode.is_some() || group.prefill.is_some()) {
-        let Some(x) = (varied.of)(&group.key) else { continue };
-        let key = curve_key(group, varied);
-        if !curves.contains_key(&key) {
-            order.push(key.clone());
-        }
-        curves.entry(key).or_default().push((x, group));
-    }
-    let mut panels: Vec<(String, Vec<Curve<'a>>)> = Vec::new();
-    for key in order {
-        let mut points = curves.remove(&key).unwrap_or_default();
-        points.sort_by_key(|(x, _)| *x);
-        if points.first().map(|(x, _)| x) == points.last().map(|(x, _)| x) {
-            continue;
-        }
-        let first = points[0].1;
-        let panel = panel_key(first, varied);
-        let curve = Curve { name: name(first), points };
-        match panels.iter_mut().find(|(known, _)| *known == panel) {
-            Some((_, curves)) => curves.push(curve),
-            None => panels.push((panel, vec![curve])),
-        }
-    }
-    let mut panels: Vec<Vec<Curve<'a>>> = panels.into_iter().map(|(_, curves)| curves).collect();
-    panels.iter_mut().for_each(|curves| tell_apart(curves));
-    panels
+    let measured = groups.iter().filter(|group| group.decode.is_some() || group.prefill.is_some());
+    let points = measured.filter_map(|group| Some(((varied.of)(&group.key)?, group)));
+    let mut curves: Vec<Vec<(u32, &Group)>> = by_key(points, |(_, group)| curve_key(group, varied));
+    curves.iter_mut().for_each(|points| points.sort_by_key(|(x, _)| *x));
+    curves.retain(|points| points.first().map(|(x, _)| x) != points.last().map(|(x, _)| x));
+    let sets = by_key(0..curves.len(), |i| panel_key(curves[i][0].1, varied));
+    let mut curve = |i: usize| Curve { name: name(curves[i][0].1), points: std::mem::take(&mut curves[i]) };
+    sets.into_iter().map(|set| set.into_iter().map(&mut curve).collect()).collect()
 }
 
 /// Curves of one name are told apart by the settings in which they differ.
@@ -259,5 +253,13 @@ mod tests {
         let panels = panels(&analysis.groups, &varied);
         let xs: Vec<u32> = panels[0][0].points.iter().map(|(x, _)| *x).collect();
         assert_eq!(xs, [2, 4]);
+    }
+
+    #[test]
+    fn a_long_curve_keeps_its_ends() {
+        let long: Vec<usize> = (0..1000).collect();
+        let shown: Vec<usize> = thinned(&long).copied().collect();
+        assert_eq!((shown.len(), shown[0], shown[MOST_POINTS - 1]), (MOST_POINTS, 0, 999));
+        assert_eq!(thinned(&[5, 6]).collect::<Vec<_>>(), [&5, &6]);
     }
 }

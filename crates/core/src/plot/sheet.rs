@@ -3,10 +3,14 @@
 use super::canvas::{Area, Canvas, Stroke};
 use super::style::{ALARM, FACET, GAP, INK, LABEL, MARGIN, MIN_HEIGHT, SMALL, SUBTITLE, TITLE, WIDTH, look};
 use super::text;
+use crate::analyze::largest;
 use kuva::render::render::Scene;
 
 /// Panels of one section; more would make a sheet that nobody can read.
-const MOST_PANELS: usize = 12;
+pub(super) const MOST_PANELS: usize = 12;
+
+/// Bars, rows, points or curves of all panels of a section together: in print each is then still some millimetres high.
+pub(super) const MOST_CASES: usize = 60;
 
 /// A finished picture, before it becomes SVG and PNG.
 pub(super) struct Sheet {
@@ -126,14 +130,25 @@ impl Page {
         self.columns = columns.max(1);
     }
 
-    /// Adds panels that begin in a new row. Panels beyond a sensible number are left out, and a note says so.
-    pub fn section<P: Panel + 'static>(&mut self, panels: Vec<P>) {
-        let left_out = panels.len().saturating_sub(MOST_PANELS);
-        if left_out > 0 {
-            self.note(format!("{left_out} further panels are left out; the CSV files hold all cases."));
+    /// Chooses among panels of too many cases: see [`largest`]. A note says what is left out; `what` names the cases.
+    pub fn choose<T>(&mut self, panels: Vec<Vec<T>>, most_panels: usize, what: &str) -> Vec<Vec<T>> {
+        let shown = largest(panels, most_panels, MOST_CASES);
+        if shown.is_part() {
+            self.note(format!(
+                "Shown are {} of {} {what}, in {} of {} panels: those with the most {what} first, of equals the first in the order of tables. \
+                 `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
+                shown.items(),
+                shown.items_in_all,
+                shown.sets.len(),
+                shown.sets_in_all,
+            ));
         }
-        let panels = panels.into_iter().take(MOST_PANELS).map(|panel| Box::new(panel) as Box<dyn Panel>);
-        let panels: Vec<_> = panels.collect();
+        shown.sets
+    }
+
+    /// Adds panels that begin in a new row.
+    pub fn section<P: Panel + 'static>(&mut self, panels: Vec<P>) {
+        let panels: Vec<_> = panels.into_iter().map(|panel| Box::new(panel) as Box<dyn Panel>).collect();
         if !panels.is_empty() {
             self.sections.push(panels);
         }
@@ -263,7 +278,17 @@ mod tests {
         };
         assert_eq!(sheet(2), MIN_HEIGHT);
         assert!(sheet(5) > 800.0);
-        assert_eq!(sheet(50), sheet(MOST_PANELS) + 15.0);
+    }
+
+    #[test]
+    fn of_too_many_cases_some_are_chosen_and_a_note_says_so() {
+        let mut page = Page::new("Title", "what is shown");
+        assert_eq!(page.choose(vec![vec![1, 2], vec![3]], MOST_PANELS, "cases"), [vec![1, 2], vec![3]]);
+        assert!(page.notes.is_empty());
+        let chosen = page.choose((0..50).map(|i| vec![i; 4]).collect(), MOST_PANELS, "cases");
+        assert_eq!(chosen.len(), MOST_PANELS);
+        assert!(page.notes[0].contains("Shown are 48 of 200 cases, in 12 of 50 panels"), "{:?}", page.notes);
+        assert!(page.notes[0].contains("--only"));
     }
 
     #[test]

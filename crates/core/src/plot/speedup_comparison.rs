@@ -4,7 +4,7 @@ use super::chart::{Category, Chart, Entry, arrange};
 use super::grouped::{bar_keys, by_label};
 use super::marks::Mark;
 use super::roster::{Roster, facets};
-use super::sheet::{Page, Sheet};
+use super::sheet::{MOST_PANELS, Page, Sheet};
 use super::{RUN_BOTH, labels};
 use crate::analyze::{Analysis, Comparison};
 
@@ -14,12 +14,21 @@ pub(super) const TITLE: &str = "Decode speed relative to a baseline";
 pub(super) fn build(analysis: &Analysis) -> Sheet {
     let groups = &analysis.groups;
     let roster = Roster::new(groups);
-    let charts: Vec<Chart> = facets(groups).iter().filter_map(|cases| chart(analysis, &roster, cases)).collect();
-    if charts.is_empty() {
+    let mut compared: Vec<Option<&Comparison>> = vec![None; groups.len()];
+    analysis.speedups.iter().for_each(|comparison| compared[comparison.group] = Some(comparison));
+    let mut facets = facets(groups);
+    let ratio = |case: &usize| compared[*case].is_some_and(|comparison| comparison.group != comparison.baseline);
+    facets.retain(|cases| cases.iter().any(ratio));
+    for cases in &mut facets {
+        cases.retain(|case| compared[*case].is_some() || labels::failed(&groups[*case]));
+    }
+    if facets.is_empty() {
         let what = "no two cases of one host, device, model and workload can be compared";
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
     let mut page = Page::new(TITLE, "Ratio of mean decode speeds: above 1× is faster than the baseline.");
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let charts: Vec<Chart> = facets.iter().filter_map(|cases| chart(analysis, &roster, &compared, cases)).collect();
     let mut sections = [charts];
     page.columns(arrange(&mut sections));
     page.keys(bar_keys(roster.series_of(0..groups.len()), "95% interval of the ratio", &sections));
@@ -30,18 +39,14 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     page.finish()
 }
 
-fn chart(analysis: &Analysis, roster: &Roster<'_>, cases: &[usize]) -> Option<Chart> {
-    let compared: Vec<&Comparison> =
-        analysis.speedups.iter().filter(|comparison| cases.contains(&comparison.group)).collect();
-    if compared.iter().all(|comparison| comparison.group == comparison.baseline) {
-        return None;
-    }
+fn chart(analysis: &Analysis, roster: &Roster<'_>, all: &[Option<&Comparison>], cases: &[usize]) -> Option<Chart> {
+    let compared: Vec<&Comparison> = cases.iter().filter_map(|case| all[*case]).collect();
+    let first = *compared.first()?;
     let (axis, named_in_axis) = axis(analysis, roster, &compared);
     let entry = |case: usize| {
-        let comparison = compared.iter().find(|comparison| comparison.group == case);
         let group = &roster.groups[case];
         let mut parts = labels::weights(group);
-        let mark = match comparison {
+        let mark = match all[case] {
             Some(comparison) => {
                 if comparison.group == comparison.baseline {
                     parts.push("baseline".to_owned());
@@ -60,7 +65,7 @@ fn chart(analysis: &Analysis, roster: &Roster<'_>, cases: &[usize]) -> Option<Ch
         Category::new(name, entries)
     });
     let categories = categories.filter(|category| !category.entries.is_empty()).collect();
-    let title = labels::facet_title(&roster.groups[compared[0].group]);
+    let title = labels::facet_title(&roster.groups[first.group]);
     let mut chart = Chart::new(title, axis, categories);
     chart.reference = Some((1.0, "1×".to_owned()));
     Some(chart)

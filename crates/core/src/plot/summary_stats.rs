@@ -1,15 +1,12 @@
 //! All cases at a glance: speed, latency, load time and memory, a row per case.
 
 use super::roster::{Roster, facets};
-use super::sheet::{Key, Page, Sheet};
+use super::sheet::{Key, MOST_PANELS, Page, Sheet};
 use super::table::{Cell, Measure, Row, Table};
 use super::{RUN, labels};
 use crate::analyze::{Analysis, Estimate, Group};
 
 pub(super) const TITLE: &str = "Summary of all cases";
-
-/// More rows would make a sheet that nobody can read.
-const MOST_CASES: usize = 60;
 
 /// A measure: its name with the unit, and the cell of a case.
 type Column = (&'static str, fn(&Group) -> Option<Cell>);
@@ -49,11 +46,13 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     if groups.iter().all(|group| group.repetitions.is_empty()) {
         return Page::nothing(TITLE, "nothing was measured", RUN, labels::failures(groups));
     }
-    let (rows, cases) = rows(&roster);
     let mut page = Page::new(
         TITLE,
         "Mean over repetitions (load: over launches) with its 95% interval; peak memory: the highest of all launches.",
     );
+    // A heading takes less room than a panel.
+    let facets = page.choose(facets(groups), 2 * MOST_PANELS, "cases");
+    let (rows, cases) = rows(&roster, &facets);
     let shown = cases.iter().copied().flatten();
     page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));
     let mut tables = Vec::new();
@@ -69,10 +68,6 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     }
     page.keys(intervals.then_some(Key::Interval("95% interval of the mean")));
     page.keys(devices.then_some(Key::Hollow("peak memory of the device")));
-    let left_out = groups.len() - cases.iter().flatten().count();
-    if left_out > 0 {
-        page.note(format!("{left_out} further case(s) are left out; the CSV files hold all of them."));
-    }
     page.note("bpw: bits per weight as stored. Memory: resident memory of the engine's process, mapped model files included. 1 GB = 10^9 bytes.");
     for table in tables {
         page.section(vec![table]);
@@ -81,17 +76,11 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
 }
 
 /// The rows, and the case that each stands for; a facet begins with a heading.
-fn rows(roster: &Roster<'_>) -> (Vec<Row>, Vec<Option<usize>>) {
+fn rows(roster: &Roster<'_>, facets: &[Vec<usize>]) -> (Vec<Row>, Vec<Option<usize>>) {
     let groups = roster.groups;
     let (mut rows, mut cases) = (Vec::new(), Vec::new());
-    let mut left = MOST_CASES;
-    for facet in facets(groups) {
-        let facet = &facet[..facet.len().min(left)];
-        left -= facet.len();
-        let Some(first) = facet.iter().copied().find(|case| !labels::failed(&groups[*case])).or(facet.first().copied())
-        else {
-            break;
-        };
+    for facet in facets {
+        let first = facet.iter().copied().find(|case| !labels::failed(&groups[*case])).unwrap_or(facet[0]);
         rows.push(Row::Heading(labels::facet_title(&groups[first]).join(" · ")));
         cases.push(None);
         for case in facet.iter().copied() {

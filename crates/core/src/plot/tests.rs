@@ -1,7 +1,7 @@
 //! Tests that sweep all plots over all kinds of data.
 
 use super::canvas::Area;
-use super::sheet::Sheet;
+use super::sheet::{MOST_CASES, Sheet};
 use super::{Figure, PLOTS, Plot, fixture, render, render_all_at, style, text};
 use crate::analyze::Analysis;
 use kuva::render::render::{Primitive, TextAnchor};
@@ -206,6 +206,27 @@ fn what_was_varied_has_a_plot_only_then() {
     let analysis = fixture::two_thread_counts();
     let names: Vec<_> = render_all_at(&analysis, 0.2).unwrap().iter().map(|figure| figure.name).collect();
     assert!(names.contains(&"thread_scaling") && !names.contains(&"context_scaling"), "{names:?}");
+}
+
+#[test]
+fn of_five_hundred_cases_some_are_shown_and_the_sheet_says_which() {
+    let analysis = fixture::five_hundred();
+    assert_eq!(analysis.groups.len(), 500);
+    let bars = |sheet: &Sheet| {
+        let elements = sheet.scene.elements.iter();
+        elements.filter(|element| matches!(element, Primitive::Rect { stroke: Some(_), .. })).count()
+    };
+    for plot in PLOTS.iter().filter(|plot| !plot.optional) {
+        let sheet = (plot.build)(&analysis);
+        assert!(bars(&sheet) <= 3 * MOST_CASES && sheet.scene.height < 6000.0, "{}: {}", plot.name, bars(&sheet));
+        let told = match plot.name {
+            "accuracy_vs_speed" | "quality_vs_size" => "Nothing to show yet",
+            "summary_stats" => "Shown are 60 of 500 cases, in 15 of 125 panels",
+            _ => "Shown are 48 of 500 cases, in 12 of 125 panels",
+        };
+        assert!(says(&sheet, told), "{}", plot.name);
+    }
+    assert!(says(&sheet("context_scaling", &analysis), "more than 40 points"));
 }
 
 #[test]

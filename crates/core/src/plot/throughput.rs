@@ -1,9 +1,9 @@
 //! Bytes per second in decode: `memory_throughput` counts all that a step moves, `param_throughput` the weights alone.
 
 use super::chart::arrange;
-use super::grouped::{OF_THE_MEAN, Shown, bar_keys, bar_notes, charts, measured};
-use super::roster::Roster;
-use super::sheet::{Page, Sheet};
+use super::grouped::{OF_THE_MEAN, Shown, bar_keys, bar_notes, charts};
+use super::roster::{Roster, facets_of};
+use super::sheet::{MOST_PANELS, Page, Sheet};
 use super::{RUN, labels};
 use crate::analyze::{Analysis, Group};
 
@@ -15,7 +15,7 @@ pub(super) fn memory(analysis: &Analysis) -> Sheet {
     let shown = Shown {
         axis: "Memory (GB/s)",
         figure: |group| group.memory.as_ref(),
-        details: |group| group.key.throughput_source.map(|source| format!("by {source}")),
+        details: |group| group.key.throughput_source.map(|source| format!("by {}", source.word())),
     };
     let subtitle = "Bytes that a decode step must move / its time. 1 GB = 10^9 bytes.";
     let notes = [
@@ -43,12 +43,14 @@ fn build(
 ) -> Sheet {
     let groups: &[Group] = &analysis.groups;
     let roster = Roster::new(groups);
-    let charts = charts(&roster, shown);
-    if !measured(&charts) {
+    let measured = |group: &Group| (shown.figure)(group).is_some();
+    if !groups.iter().any(measured) {
         return Page::nothing(title, missing, RUN, labels::failures(groups));
     }
     let mut page = Page::new(title, subtitle);
-    let mut sections = [charts];
+    let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
+    let facets = page.choose(facets, MOST_PANELS, "cases");
+    let mut sections = [charts(&roster, &facets, shown)];
     page.columns(arrange(&mut sections));
     page.keys(bar_keys(roster.series_of(0..groups.len()), OF_THE_MEAN, &sections));
     for note in notes {

@@ -2,6 +2,8 @@
 //!
 //! Readers of the formats produce this; `collate` turns it into rows. A field that a format does not know is `None`.
 
+use serde::{Deserialize, Serialize};
+
 /// All that one raw log holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Log {
@@ -161,7 +163,8 @@ pub enum Phase {
 }
 
 /// What a row stands for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SampleUnit {
     /// One step.
     #[default]
@@ -170,13 +173,34 @@ pub enum SampleUnit {
     Repetition,
 }
 
+impl SampleUnit {
+    /// The word for it, as in rows.
+    pub fn word(self) -> &'static str {
+        match self {
+            SampleUnit::Step => "step",
+            SampleUnit::Repetition => "repetition",
+        }
+    }
+}
+
 /// Who counted the bytes that a step moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ThroughputSource {
     /// Weights as stored plus KV cache at that depth.
     Model,
     /// The engine's own count.
     Engine,
+}
+
+impl ThroughputSource {
+    /// The word for it, as in rows.
+    pub fn word(self) -> &'static str {
+        match self {
+            ThroughputSource::Model => "model",
+            ThroughputSource::Engine => "engine",
+        }
+    }
 }
 
 /// How a series ended.

@@ -81,7 +81,7 @@ fn counts(analysis: &Analysis) -> Value {
         "cases": groups.len(),
         "measured": groups.iter().filter(|group| !group.repetitions.is_empty()).count(),
         "repetitions": groups.iter().map(|group| group.repetitions.len()).sum::<usize>(),
-        "steps": groups.iter().map(|group| group.step_ms.len()).sum::<usize>(),
+        "steps": groups.iter().filter_map(|group| Some(group.steps.as_ref()?.n)).sum::<usize>(),
     })
 }
 
@@ -96,6 +96,9 @@ fn validity(analysis: &Analysis) -> Vec<Value> {
     lines.map(|(grade, text)| json!({"grade": grade.word(), "ok": ok(grade), "text": text})).collect()
 }
 
+/// Notes on shares of the machine on a slide.
+const NOTES: usize = 12;
+
 /// What must be known of shares above 100% and of devices without a roof, once each.
 fn roofline_notes(analysis: &Analysis) -> Vec<String> {
     let told = analysis.roofline.iter().flat_map(|roof| {
@@ -103,5 +106,9 @@ fn roofline_notes(analysis: &Analysis) -> Vec<String> {
         let notes = roof.notes.iter().map(move |note| format!("{name}: {note}."));
         roof.no_roof.iter().map(|why| format!("{why}.")).chain(notes)
     });
-    method::distinct(told)
+    let mut notes = method::distinct(told);
+    let more = notes.len().saturating_sub(NOTES);
+    notes.truncate(NOTES);
+    notes.extend((more > 0).then(|| format!("{more} further notes are in `tokometer analyze --json`.")));
+    notes
 }

@@ -3,7 +3,7 @@
 use super::context::ReportContext;
 use super::number::{count, in_words, interval, number};
 use super::section::{case, full_case, sections};
-use crate::analyze::{Analysis, Estimate, Group, Score, peak_memory, quantile};
+use crate::analyze::{Analysis, Estimate, Group, Score, peak_memory};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -199,7 +199,7 @@ fn largest_ratio(analysis: &Analysis) -> Option<String> {
 
 fn summary(analysis: &Analysis) -> Option<String> {
     let repetitions: usize = analysis.groups.iter().map(|group| group.repetitions.len()).sum();
-    let steps: usize = analysis.groups.iter().map(|group| group.step_ms.len()).sum();
+    let steps: usize = analysis.groups.iter().filter_map(|group| Some(group.steps.as_ref()?.n)).sum();
     let cases = analysis.groups.iter().filter(|group| !group.repetitions.is_empty()).count();
     (repetitions > 0).then(|| {
         format!(
@@ -237,18 +237,13 @@ fn quantization(analysis: &Analysis) -> Option<String> {
 }
 
 fn tail(analysis: &Analysis) -> Option<String> {
-    let at = |group: &Group, q: f64| {
-        let mut sorted = group.step_ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        (!sorted.is_empty()).then(|| quantile(&sorted, q))
-    };
-    let ratios = analysis.groups.iter().filter_map(|group| Some((group, at(group, 0.5)?, at(group, 0.99)?)));
-    let (group, median, p99) = ratios.max_by(|a, b| (a.2 / a.1).total_cmp(&(b.2 / b.1)))?;
+    let known = analysis.groups.iter().filter_map(|group| Some((group, group.steps.as_ref()?)));
+    let (group, steps) = known.max_by(|a, b| (a.1.p99.ms / a.1.p50.ms).total_cmp(&(b.1.p99.ms / b.1.p50.ms)))?;
     Some(format!(
         "Longest tail: {}, where 1% of the steps take longer than {} ms and half of them longer than {} ms.",
         on_host(group),
-        number(p99),
-        number(median),
+        number(steps.p99.ms),
+        number(steps.p50.ms),
     ))
 }
 

@@ -3,15 +3,22 @@
 use super::{ModelSource, ReportContext, RunInfo};
 use crate::collate::hosts::Hosts;
 use crate::machine::Machine;
+use crate::parallel::on_all_cores;
 use crate::record::Event;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a log that are read: header, plan and the first launch stand at its beginning.
 const HEAD: u64 = 4 << 20;
+
+/// Logs whose beginnings are in memory at once.
+const AT_ONCE: usize = 512;
+
+/// How the lines of events begin that tell something.
+const TELLING: [&str; 3] = [r#"{"event":"plan""#, r#"{"event":"launch""#, r#"{"event":"warning""#];
 
 /// What the raw logs of a folder tell. Logs of other tools tell nothing; one that cannot be read is left to `collate`.
 pub fn gather(folder: &Path) -> ReportContext {
@@ -19,8 +26,8 @@ pub fn gather(folder: &Path) -> ReportContext {
     let mut runs: BTreeMap<String, RunInfo> = BTreeMap::new();
     // That the file makes no sense is told where the logs are collated.
     let hosts = Hosts::read(folder).unwrap_or_default();
-    for path in logs(folder) {
-        if let Some(head) = Head::read(&path) {
+    for paths in logs(folder).chunks(AT_ONCE) {
+        for head in on_all_cores(paths.to_vec(), |path| Head::read(&path)).into_iter().flatten() {
             head.tell(&mut context, &mut runs, &hosts);
         }
     }
@@ -28,7 +35,7 @@ pub fn gather(folder: &Path) -> ReportContext {
     context
 }
 
-fn logs(folder: &Path) -> Vec<std::path::PathBuf> {
+fn logs(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
         .map(|entry| entry.path())
@@ -55,7 +62,8 @@ impl Head {
             header.extend(pair(&line));
         }
         // Plan and launch; warnings may stand behind them.
-        let events = lines.take(8).filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        let telling = lines.take(8).filter(|line| TELLING.iter().any(|begin| line.starts_with(begin)));
+        let events = telling.filter_map(|line| serde_json::from_str(&line).ok()).collect();
         Some(Head { header, events })
     }
 

@@ -1,7 +1,7 @@
 //! At a glance: what is fastest, by how much, how sure that is, and whether the measurement can be trusted.
 
 use super::number::{count, estimate, in_words, interval, number};
-use super::section::{full_case, place, places, schedule, sections, workload};
+use super::section::{full_case, place, places, schedule, sections, shown, workload};
 use crate::analyze::{Analysis, Comparison, Estimate, Group, Verdict, against_rivals};
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ pub fn answers(analysis: &Analysis) -> (String, Vec<Value>) {
     let groups = &analysis.groups;
     let mut sections = sections(groups);
     sections.retain(|section| section.iter().any(|i| groups[*i].decode.is_some()));
+    let sections = shown(sections).sets;
     let (common, own) = places(groups, &sections);
     let answers = sections.iter().zip(own).filter_map(|(section, own)| answer(groups, section, &own));
     (common, answers.collect())
@@ -25,7 +26,7 @@ fn answer(groups: &[Group], section: &[usize], short_place: &str) -> Option<Valu
         section.iter().filter_map(|i| Some((*i, groups[*i].decode.as_ref()?))).collect();
     order.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
     let (best, speed) = *order.first()?;
-    let all = against_rivals(groups, best);
+    let all = against_rivals(groups, section, best);
     let rivals: Vec<&Comparison> =
         order[1..].iter().filter_map(|(i, _)| all.iter().find(|rival| rival.baseline == *i)).collect();
     let sure = (!rivals.is_empty()).then(|| rivals.iter().all(|rival| rival.verdict == Verdict::Faster));

@@ -3,9 +3,11 @@
 use super::context::ReportContext;
 use super::glance::FEW_LAUNCHES;
 use super::number::count;
-use super::section::{schedule, schedule_text};
+use super::section::{schedule, schedule_text, sections, shown};
 use crate::analyze::{Analysis, Group, RESAMPLES};
+use crate::record::{SampleUnit, ThroughputSource};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Terms as this project uses them.
 const DEFINITIONS: &[(&str, &str)] = &[
@@ -92,7 +94,7 @@ pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
         "Some cases rest on few launches; their intervals are too narrow where launches differ.",
     );
     add(
-        any(|g| g.key.unit == "repetition"),
+        any(|g| g.key.unit == SampleUnit::Repetition),
         "Cases marked (per run) come from a tool that keeps one time per repetition; they have no step latencies and are compared only with each other.",
     );
     add(
@@ -100,8 +102,19 @@ pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
         "Speeds called mixed hold prefill and decode in one figure and cannot be compared with either.",
     );
     add(
-        any(|g| g.key.throughput_source == Some("engine")),
+        any(|g| g.key.throughput_source == Some(ThroughputSource::Engine)),
         "Where an engine counts its own memory traffic, GB/s is that count and not comparable with the others' (weights as stored plus KV cache).",
+    );
+    let part = shown(sections(groups));
+    add(
+        part.is_part(),
+        &format!(
+            "The tables list {} of {} cases, in {} of {} sections: whole sections, those with the most cases first, of equals the first in the order of tables. `tokometer present --only KEY=VALUE` makes them of others, `tokometer analyze --json` holds all.",
+            part.items(),
+            part.items_in_all,
+            part.sets.len(),
+            part.sets_in_all,
+        ),
     );
     let unknown = groups.iter().filter(|g| g.key.bits_per_weight.is_none()).count();
     add(
@@ -120,11 +133,13 @@ fn hosts(groups: &[Group]) -> usize {
 
 /// Each text once, in the order of first appearance.
 pub fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = Vec::new();
-    for text in texts {
-        if !seen.contains(&text) {
-            seen.push(text);
-        }
-    }
-    seen
+    let mut seen = HashSet::new();
+    texts.filter(|text| seen.insert(text.clone())).collect()
+}
+
+/// The first of many texts, and how many more there are.
+pub fn first(texts: Vec<String>, most: usize) -> Vec<String> {
+    let more = texts.len().saturating_sub(most);
+    let shown = texts.into_iter().take(most);
+    shown.chain((more > 0).then(|| format!("and {more} more"))).collect()
 }

@@ -1,17 +1,35 @@
 //! The result tables: one section per set of comparable cases, one row per case.
 
 use super::number::{count, estimate, gigabytes, interval, number, value};
-use super::section::{case, detail, place, schedule_text, sections, workload};
-use crate::analyze::{Analysis, Comparison, Group, Roofline, quantile};
+use super::section::{case, detail, place, schedule_text, sections, shown, workload};
+use crate::analyze::{Analysis, Comparison, Group, Percentile, Roofline, StepTimes};
 use serde_json::{Value, json};
 
-/// All sections.
+/// The sections that are shown.
 pub fn results(analysis: &Analysis) -> Vec<Value> {
-    sections(&analysis.groups).iter().map(|section| one(analysis, section)).collect()
+    let told = Told::of(analysis);
+    shown(sections(&analysis.groups)).sets.iter().map(|section| one(&told, section)).collect()
 }
 
-fn one(analysis: &Analysis, section: &[usize]) -> Value {
-    let groups = &analysis.groups;
+/// What is known of each group beside its own figures.
+struct Told<'a> {
+    groups: &'a [Group],
+    ratios: Vec<Option<&'a Comparison>>,
+    roofs: Vec<Option<&'a Roofline>>,
+}
+
+impl<'a> Told<'a> {
+    fn of(analysis: &'a Analysis) -> Told<'a> {
+        let mut ratios = vec![None; analysis.groups.len()];
+        analysis.speedups.iter().for_each(|comparison| ratios[comparison.group] = Some(comparison));
+        let mut roofs = vec![None; analysis.groups.len()];
+        analysis.roofline.iter().for_each(|roof| roofs[roof.group] = Some(roof));
+        Told { groups: &analysis.groups, ratios, roofs }
+    }
+}
+
+fn one(told: &Told<'_>, section: &[usize]) -> Value {
+    let groups = told.groups;
     let first = &groups[section[0]];
     let speed = |i: usize| groups[i].decode.as_ref().map(|decode| decode.mean);
     let best = section
@@ -19,13 +37,13 @@ fn one(analysis: &Analysis, section: &[usize]) -> Value {
         .copied()
         .filter(|i| speed(*i).is_some())
         .max_by(|a, b| speed(*a).partial_cmp(&speed(*b)).unwrap_or(std::cmp::Ordering::Equal));
-    let ratios: Vec<&Comparison> = section.iter().filter_map(|i| ratio_of(analysis, *i)).collect();
+    let ratios: Vec<&Comparison> = section.iter().filter_map(|i| told.ratios[*i]).collect();
     // One baseline for all is told once, above the table.
     let baseline =
         ratios.first().filter(|first| ratios.iter().all(|r| r.baseline == first.baseline)).map(|r| r.against.clone());
     let rows: Vec<Value> = section
         .iter()
-        .map(|i| row(analysis, section, *i, baseline.is_none(), best == Some(*i) && section.len() > 1))
+        .map(|i| row(told, section, *i, baseline.is_none(), best == Some(*i) && section.len() > 1))
         .collect();
     json!({
         "host": first.key.host,
@@ -39,31 +57,27 @@ fn one(analysis: &Analysis, section: &[usize]) -> Value {
     })
 }
 
-fn ratio_of(analysis: &Analysis, i: usize) -> Option<&Comparison> {
-    analysis.speedups.iter().find(|comparison| comparison.group == i)
-}
-
-fn row(analysis: &Analysis, section: &[usize], i: usize, tell_baseline: bool, best: bool) -> Value {
-    let group = &analysis.groups[i];
+fn row(told: &Told<'_>, section: &[usize], i: usize, tell_baseline: bool, best: bool) -> Value {
+    let group = &told.groups[i];
     let key = &group.key;
     let mut row = json!({
         "case": case(group),
         "engine": group.engine_label(),
         "engine_version": key.engine_version,
         "quantize": group.quantize_label(),
-        "detail": detail(&analysis.groups, section, i),
+        "detail": detail(told.groups, section, i),
         "bits": value(key.bits_per_weight),
         "weights": gigabytes(key.weights_bytes),
         "decode": estimate(group.decode.as_ref(), 1.0),
-        "ratio": ratio_of(analysis, i).map(|comparison| ratio(comparison, i, tell_baseline)),
+        "ratio": told.ratios[i].map(|comparison| ratio(comparison, i, tell_baseline)),
         "prefill": estimate(group.prefill.as_ref(), 1.0),
         "mixed": estimate(group.mixed.as_ref(), 1.0),
         "ttft": estimate(group.ttft.as_ref(), 1.0),
         "tpot": estimate(group.tpot.as_ref(), 1.0),
         "e2e": estimate(group.e2e.as_ref(), 1.0),
-        "step_p50": step(group, 0.5),
-        "step_p95": step(group, 0.95),
-        "step_p99": step(group, 0.99),
+        "step_p50": step(group, |steps| &steps.p50),
+        "step_p95": step(group, |steps| &steps.p95),
+        "step_p99": step(group, |steps| &steps.p99),
         "memory": estimate(group.memory.as_ref(), 1.0),
         "param": estimate(group.param.as_ref(), 1.0),
         "kv": gigabytes(group.kv_bytes),
@@ -76,15 +90,15 @@ fn row(analysis: &Analysis, section: &[usize], i: usize, tell_baseline: bool, be
         "best": best,
         "flags": flags(group),
     });
-    for (key, share) in machine_share(analysis, i) {
+    for (key, share) in machine_share(told, i) {
         row[key] = share;
     }
     row
 }
 
 /// What a case uses of the machine.
-fn machine_share(analysis: &Analysis, i: usize) -> [(&'static str, Value); 6] {
-    let roof = analysis.roofline.iter().find(|roof| roof.group == i);
+fn machine_share(told: &Told<'_>, i: usize) -> [(&'static str, Value); 6] {
+    let roof = told.roofs[i];
     let of = |figure: fn(&Roofline) -> Option<f64>| value(roof.and_then(figure));
     [
         ("bytes_per_token", of(|roof| Some(roof.bytes_per_token? / 1e9))),
@@ -92,7 +106,7 @@ fn machine_share(analysis: &Analysis, i: usize) -> [(&'static str, Value); 6] {
         ("bandwidth_percent", of(|roof| roof.bandwidth_percent)),
         ("roof_gflops", of(|roof| roof.roof_gflops)),
         ("compute_percent", of(|roof| roof.compute_percent)),
-        ("joules", estimate(analysis.groups[i].surroundings.joules_per_token.as_ref(), 1.0)),
+        ("joules", estimate(told.groups[i].surroundings.joules_per_token.as_ref(), 1.0)),
     ]
 }
 
@@ -109,11 +123,9 @@ fn ratio(comparison: &Comparison, i: usize, tell_baseline: bool) -> Value {
     })
 }
 
-/// A quantile of the latencies of single decode steps, ms.
-fn step(group: &Group, q: f64) -> Value {
-    let mut sorted = group.step_ms.clone();
-    sorted.sort_by(f64::total_cmp);
-    value((!sorted.is_empty()).then(|| quantile(&sorted, q)))
+/// A percentile of the latencies of single decode steps, ms.
+fn step(group: &Group, of: fn(&StepTimes) -> &Percentile) -> Value {
+    value(group.steps.as_ref().map(|steps| of(steps).ms))
 }
 
 /// What a reader must know of a row.

@@ -1,24 +1,21 @@
 //! Which groups stand together in a table: those that may be compared, and what tells their rows apart.
 
 use super::number::count;
-use crate::analyze::{Group, GroupKey};
+use crate::analyze::{Group, GroupKey, Shown, largest, together};
 
-/// Indices of the groups of each section, in the order of the analysis. Groups share a section when host, device,
-/// model, workload, threads and unit are the same: the rule of [`crate::analyze::speedups`].
+/// Indices of the groups of each section, in the order of the analysis: the rule of [`crate::analyze::speedups`].
 pub fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
-    let mut sections: Vec<Vec<usize>> = Vec::new();
-    for (i, group) in groups.iter().enumerate() {
-        match sections.iter_mut().find(|section| together(&groups[section[0]].key, &group.key)) {
-            Some(section) => section.push(i),
-            None => sections.push(vec![i]),
-        }
-    }
-    sections
+    together(groups, 0..groups.len())
 }
 
-fn together(a: &GroupKey, b: &GroupKey) -> bool {
-    (&a.host, &a.device, &a.model, a.prompt_tokens, a.gen_tokens, a.depth, a.unit, a.threads)
-        == (&b.host, &b.device, &b.model, b.prompt_tokens, b.gen_tokens, b.depth, b.unit, b.threads)
+/// Rows of a table of the presentation; more would make slides that nobody turns over.
+const ROWS: usize = 60;
+/// Sections of these rows.
+const SECTIONS: usize = 24;
+
+/// The sections that the presentation tells of.
+pub fn shown(sections: Vec<Vec<usize>>) -> Shown<usize> {
+    largest(sections, SECTIONS, ROWS)
 }
 
 /// `host · CPU · model`.

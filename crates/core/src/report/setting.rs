@@ -1,12 +1,13 @@
 //! Where and with what: machines, models, versions, commands, and what went wrong.
 
 use super::context::ReportContext;
-use super::method::distinct;
+use super::method::{distinct, first};
 use super::number::{gigabytes, value};
 use super::section::case;
-use crate::analyze::{Analysis, Group, warning_meaning};
+use crate::analyze::{Analysis, Group, by_key, warning_meaning};
 use crate::shell;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Characters of a reason that fit a slide.
 const LONG: usize = 400;
@@ -43,14 +44,9 @@ pub fn models(analysis: &Analysis) -> Vec<String> {
 
 /// Each model as each engine really had it: native quantization, bits per weight, bytes, source.
 pub fn builds(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
-    let mut builds: Vec<Value> = Vec::new();
-    for group in &analysis.groups {
-        let build = build(group, context);
-        if !builds.contains(&build) {
-            builds.push(build);
-        }
-    }
-    builds
+    let mut known = HashSet::new();
+    let builds = analysis.groups.iter().map(|group| build(group, context));
+    builds.filter(|build| known.insert(build.to_string())).collect()
 }
 
 fn build(group: &Group, context: &ReportContext) -> Value {
@@ -69,27 +65,26 @@ fn build(group: &Group, context: &ReportContext) -> Value {
 
 /// Cases that are named with a reason; more are counted.
 const NAMED: usize = 6;
+/// Names of raw logs that are listed.
+const LOGS: usize = 100;
 
 /// What failed, with the reason: each reason once for each host, with the cases that it stopped.
 pub fn failures(analysis: &Analysis) -> Vec<Value> {
-    let mut found: Vec<(&str, String, Vec<String>)> = Vec::new();
-    for group in &analysis.groups {
-        for reason in &group.failures {
-            let (host, reason, case) = (group.key.host.as_str(), clipped(reason), case(group));
-            match found.iter_mut().find(|(known, same, _)| *known == host && *same == reason) {
-                Some((_, _, cases)) => cases.push(case),
-                None => found.push((host, reason, vec![case])),
-            }
-        }
-    }
-    let entry = |(host, reason, cases): (&str, String, Vec<String>)| {
-        let names = distinct(cases.into_iter());
+    let all: Vec<(&Group, String)> = analysis
+        .groups
+        .iter()
+        .flat_map(|group| group.failures.iter().map(move |reason| (group, clipped(reason))))
+        .collect();
+    let same = by_key(0..all.len(), |i| (all[i].0.key.host.as_str(), all[i].1.as_str()));
+    let entry = |same: Vec<usize>| {
+        let (group, reason) = &all[same[0]];
+        let names = distinct(same.iter().map(|i| case(all[*i].0)));
         let more = names.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let shown: Vec<String> = names.into_iter().take(NAMED).collect();
-        json!({"case": format!("{}{more}", shown.join(", ")), "host": host, "reason": reason})
+        json!({"case": format!("{}{more}", shown.join(", ")), "host": group.key.host, "reason": reason})
     };
-    found.into_iter().map(entry).collect()
+    same.into_iter().map(entry).collect()
 }
 
 /// The beginning of a text that may hold pages of an engine's output.
@@ -100,6 +95,9 @@ fn clipped(text: &str) -> String {
     }
 }
 
+/// Cases that are named with a warning.
+const CARRIERS: usize = 24;
+
 /// Warnings, each with the cases that carry it.
 pub fn warnings(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
     let codes = distinct(analysis.groups.iter().flat_map(|group| group.warnings.iter().cloned()));
@@ -108,6 +106,7 @@ pub fn warnings(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
         .map(|code| {
             let carriers = analysis.groups.iter().filter(|group| group.warnings.contains(code));
             let cases = distinct(carriers.map(|group| format!("{} on {}", case(group), group.key.host)));
+            let cases = first(cases, CARRIERS);
             // Of what came out only when the whole log was read, no words are recorded.
             let text = context.warning_texts.get(code).map(String::as_str).or_else(|| warning_meaning(code));
             json!({"code": code, "title": code.replace('_', " "), "text": text, "cases": cases})
@@ -117,17 +116,17 @@ pub fn warnings(analysis: &Analysis, context: &ReportContext) -> Vec<Value> {
 
 /// How to repeat it: commands, versions, names of the raw logs.
 pub fn repeat(analysis: &Analysis, context: &ReportContext) -> Value {
-    let mut versions = vec![("tokometer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    let own = ("tokometer".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let of_engines = analysis.groups.iter().filter_map(|g| Some((g.key.engine.clone(), g.key.engine_version.clone()?)));
-    for version in of_engines.chain(context.runs.iter().flat_map(|run| run.versions.iter().cloned())) {
-        if !versions.contains(&version) {
-            versions.push(version);
-        }
-    }
+    let of_runs = context.runs.iter().flat_map(|run| run.versions.iter().cloned());
+    let mut known = HashSet::new();
+    let versions = std::iter::once(own).chain(of_engines).chain(of_runs).filter(|version| known.insert(version.clone()));
+    let versions: Vec<Value> = versions.map(|(name, version)| json!({"name": name, "version": version})).collect();
+    let logs = distinct(analysis.groups.iter().flat_map(|group| group.uuids.iter().cloned()));
     json!({
         "commands": distinct(context.runs.iter().filter(|run| !run.command.is_empty()).map(|run| shell::line(&run.command))),
-        "versions": versions.into_iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>(),
-        "logs": distinct(analysis.groups.iter().flat_map(|group| group.uuids.iter().cloned())),
+        "versions": versions,
+        "logs": first(logs, LOGS),
     })
 }
 

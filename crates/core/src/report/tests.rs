@@ -151,6 +151,24 @@ fn failures_and_warnings_are_told() {
 }
 
 #[test]
+fn of_many_cases_the_tables_list_some_and_say_so() {
+    let mut all = Vec::new();
+    for prompt in 1..=100 {
+        for mut one in [series(NF4, 1, 1, 10.0), series(F16, 1, 1, 20.0)] {
+            one.context.prompt_tokens = Some(prompt);
+            all.push(one);
+        }
+    }
+    let value = data(&analyze(&all), &context());
+    let rows: usize =
+        value["results"].as_array().unwrap().iter().map(|section| section["rows"].as_array().unwrap().len()).sum();
+    assert_eq!((rows, value["answers"].as_array().unwrap().len()), (48, 24));
+    assert_eq!(value["counts"]["cases"], 200);
+    let told = |limit: &serde_json::Value| limit.as_str().unwrap().contains("48 of 200 cases, in 24 of 100 sections");
+    assert!(value["limits"].as_array().unwrap().iter().any(told), "{}", value["limits"]);
+}
+
+#[test]
 fn the_template_asks_only_for_keys_that_the_data_have() {
     let value = data(&analyze(&two_cases()), &context());
     let row = &value["results"][0]["rows"][0];
