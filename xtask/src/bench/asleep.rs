@@ -41,7 +41,7 @@ impl Asleep {
 }
 
 /// Runs a program unseen and reads the accounts of it and of what it started, until it ends.
-pub fn watch(cmd: Cmd, threads: u32) -> Result<Asleep> {
+pub fn watch(cmd: Cmd, threads: usize) -> Result<Asleep> {
     let mut command = cmd.into_inner();
     let shown = shell::show(&command);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -60,7 +60,7 @@ pub fn watch(cmd: Cmd, threads: u32) -> Result<Asleep> {
         {
             let span_ns = (now.0 - before.0).as_nanos() as u64;
             let computed = now.2.saturating_sub(before.2) as f64;
-            if computed >= BUSY * span_ns as f64 * f64::from(threads) {
+            if computed >= BUSY * span_ns as f64 * threads as f64 {
                 let parent_ns = now.1.saturating_sub(before.1);
                 asleep.intervals += 1;
                 asleep.awake += usize::from(parent_ns > 0);

@@ -115,7 +115,7 @@ fn middle_of(ratios: &[f64]) -> String {
     }
 }
 
-fn watched(dir: &Path, model: &str, quantize: &str, threads: &str, count: u32) -> Result<Asleep> {
+fn watched(dir: &Path, model: &str, quantize: &str, threads: &str, count: usize) -> Result<Asleep> {
     let (generated, repetitions) = (LONG.0.to_string(), LONG.1.to_string());
     let what = ["run", "--engine", "llamacpp", "--model", model, "--quantize", quantize, "--threads", threads];
     let how = ["--prompt-tokens", "8", "--gen-tokens", &generated, "--launches", "1", "--repetitions", &repetitions];

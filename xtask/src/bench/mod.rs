@@ -96,10 +96,11 @@ pub fn main(mut args: Args) -> Result<()> {
     let options = Options { rounds, model, quantize, threads, bytes, dir, log, with_python, toolchain };
     for bench in chosen {
         say("bench", format!("{}: {}", bench.name, bench.about));
-        let before = machine::describe();
+        // Before, not after: a long benchmark outlives commits.
+        let (before, versions) = (machine::describe(), machine::versions());
         let report = (bench.run)(&options).with_context(|| format!("the benchmark {} failed", bench.name))?;
         print(&report);
-        save(bench.name, &report, before)?;
+        save(bench.name, &report, before, versions)?;
     }
     Ok(())
 }
@@ -131,7 +132,7 @@ fn print(report: &Report) {
     line("");
 }
 
-fn save(name: &str, report: &Report, machine: Value) -> Result<()> {
+fn save(name: &str, report: &Report, machine: Value, versions: Value) -> Result<()> {
     let folder = paths::bench().join("results");
     let file = folder.join(format!("{name}.json"));
     let command: Vec<String> = std::env::args().skip(1).collect();
@@ -139,7 +140,7 @@ fn save(name: &str, report: &Report, machine: Value) -> Result<()> {
         "benchmark": name,
         "command": format!("cargo xtask {}", command.join(" ")),
         "machine": machine,
-        "versions": machine::versions(),
+        "versions": versions,
         "title": report.title,
         "notes": report.notes,
         "raw": report.raw,

@@ -12,7 +12,7 @@ mod sweep;
 pub use measure::{Often, Run};
 pub use models::{Prepare, Selection};
 pub use quality::{DistanceFlags, Eval, Verify};
-pub use records::{Analyze, Collate, Compare, Json, Merge, Plot, Recommend, Rerun, Show};
+pub use records::{Analyze, Collate, Compare, Json, Merge, Plot, Present, Recommend, Rerun, Show};
 pub use serve::Serve;
 pub use sweep::Sweep;
 
