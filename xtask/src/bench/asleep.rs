@@ -92,7 +92,9 @@ mod tests {
     fn a_parent_that_waits_is_told_from_one_that_computes() {
         let busy = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass";
         let script = |meanwhile: &str| {
-            format!("import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {busy:?}])\n{meanwhile}")
+            format!(
+                "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {busy:?}])\n{meanwhile}"
+            )
         };
         let waits = watch(Cmd::new("python3").args(["-c", &script("child.wait()")]), 1).unwrap();
         assert!(waits.span_ns > 0 && waits.us_per_s() < 20_000.0, "{waits:?}");

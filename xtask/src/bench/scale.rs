@@ -30,7 +30,8 @@ fn run(options: &Options) -> Result<Report> {
     let numbers = |range: std::ops::Range<u32>| range.map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let (depths, prompts) = (numbers(0..50), numbers(8..33));
     let axes = ["--engine", "mock", "--model", "synthetic:tiny", "--quantize", "all", "--depth", &depths];
-    let all = [&["sweep"][..], &axes, &["--prompt-tokens", &prompts, "--gen-tokens", "64", "--threads", "1,2"]].concat();
+    let all =
+        [&["sweep"][..], &axes, &["--prompt-tokens", &prompts, "--gen-tokens", "64", "--threads", "1,2"]].concat();
     plan(&dir, &all)?;
     let bytes = logs(collate::fitting(options.bytes, GROWTH, &dir)?, &dir)?;
     let rounds = options.rounds.unwrap_or(5);

@@ -81,7 +81,8 @@ fn some_cases_are_chosen_and_others_left_out() {
     let dir = measured("only");
     dir.ok(&["collate"]);
     let analysis: serde_json::Value =
-        serde_json::from_str(&dir.ok(&["analyze", "--json", "--only", "quantize=nf4", "--only", "depth=0"]).out).unwrap();
+        serde_json::from_str(&dir.ok(&["analyze", "--json", "--only", "quantize=nf4", "--only", "depth=0"]).out)
+            .unwrap();
     let groups = analysis["groups"].as_array().unwrap();
     assert!(groups.len() == 1 && groups[0]["key"]["quantize"] == "nf4", "{groups:?}");
     let table = dir.ok(&["analyze", "--only", "quantize=nf4"]).out;

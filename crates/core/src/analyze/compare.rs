@@ -141,8 +141,7 @@ pub(super) fn best(groups: &[Group], section: &[usize]) -> Option<usize> {
 
 /// A group against every other one of its section that has a decode speed, all read together.
 pub fn against_rivals(groups: &[Group], section: &[usize], i: usize) -> Vec<Comparison> {
-    let rivals: Vec<usize> =
-        section.iter().copied().filter(|j| *j != i && groups[*j].decode.is_some()).collect();
+    let rivals: Vec<usize> = section.iter().copied().filter(|j| *j != i && groups[*j].decode.is_some()).collect();
     rivals.iter().filter_map(|j| compare_pair(groups, i, *j, rivals.len())).collect()
 }
 

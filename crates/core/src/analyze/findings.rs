@@ -1,7 +1,7 @@
 //! Sentences that the data support, computed and never written by hand.
 
-use super::drift::Kind;
 use super::compare::{best, sections};
+use super::drift::Kind;
 use super::{Comparison, Group, Verdict, against_rivals};
 use crate::parallel::on_all_cores;
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,11 @@ mod tests {
         let all: Vec<_> = (1..=4).map(|launch| one("a", "run", launch, 1, &ms)).collect();
         let analysis = analyze(&all);
         let told = analysis.findings.iter().find(|finding| finding.text.contains("token of context")).unwrap();
-        assert!(told.established && told.text.contains("20.00 µs more") && told.text.contains("+7.5%"), "{}", told.text);
+        assert!(
+            told.established && told.text.contains("20.00 µs more") && told.text.contains("+7.5%"),
+            "{}",
+            told.text
+        );
         let ms: Vec<f64> = (0..40).map(|i| 10.0 - 0.02 * f64::from(i)).collect();
         let all: Vec<_> = (1..=4).map(|launch| one("a", "run", launch, 1, &ms)).collect();
         let analysis = analyze(&all);

@@ -179,7 +179,8 @@ impl Gathered {
         let name = sort_text(&key);
         let estimate = |what: &str, speed: bool, figure: fn(&Repetition) -> Option<f64>| {
             let (samples, seed_name) = (by_unit(&repetitions, figure), format!("{name}\0{what}"));
-            let made = if speed { Estimate::of_speed(&samples, &seed_name) } else { Estimate::new(&samples, &seed_name) };
+            let made =
+                if speed { Estimate::of_speed(&samples, &seed_name) } else { Estimate::new(&samples, &seed_name) };
             // One launch that stayed for all rounds is still one launch.
             made.map(|made| Estimate { launches: made.launches.min(launches), ..made })
         };
@@ -478,7 +479,8 @@ mod tests {
         let mut gatherer = Gatherer::default();
         gatherer.push(&all[0]);
         gatherer.push(&series("b", 1, &[21.0]));
-        let told: Vec<_> = gatherer.finish_with(&known).groups.into_iter().map(|group| group.device_description).collect();
+        let told: Vec<_> =
+            gatherer.finish_with(&known).groups.into_iter().map(|group| group.device_description).collect();
         assert_eq!(told, [Some("known".to_owned()), None]);
     }
 

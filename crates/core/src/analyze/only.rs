@@ -66,7 +66,8 @@ impl Only {
             let key = KEYS.iter().find(|key| key.name == name);
             let key = key.ok_or_else(|| format!("cases have no {name:?}{}", nearest::hint(&name, names)))?;
             let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
-            if let Some(odd) = values.iter().find(|value| value.is_empty() || key.number && value.parse::<u32>().is_err())
+            if let Some(odd) =
+                values.iter().find(|value| value.is_empty() || key.number && value.parse::<u32>().is_err())
             {
                 let kind = if key.number { "a whole number" } else { "a value" };
                 return Err(format!("{} takes {kind}, not {odd:?}", key.name));

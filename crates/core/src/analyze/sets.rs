@@ -43,7 +43,8 @@ pub fn largest<T>(sets: Vec<Vec<T>>, most_sets: usize, most_items: usize) -> Sho
             room = room.saturating_sub(sets[i].len());
         }
     }
-    let mut sets: Vec<Vec<T>> = sets.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(set, _)| set).collect();
+    let mut sets: Vec<Vec<T>> =
+        sets.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(set, _)| set).collect();
     sets.iter_mut().for_each(|set| set.truncate(most_items));
     Shown { sets, sets_in_all, items_in_all }
 }

@@ -3,8 +3,8 @@
 
 use super::columns::{COLUMNS, Cell, Column, derived_speed};
 use super::{ALL, Error, Result};
-use crate::record::file_name::canonical_engine;
 use crate::progress::{Progress, Silent, Unit};
+use crate::record::file_name::canonical_engine;
 use crate::record::{Context, Series, Step};
 use csv::{ByteRecord, ReaderBuilder};
 use std::fs::{self, File};

@@ -25,9 +25,8 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     let mut page = Page::new(TITLE, "Mean over repetitions, each host, device, model and workload on its own.");
     let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
     let facets = page.choose(facets, MOST_PANELS, "cases");
-    let some = |shown: &Shown<'_>| {
-        charts(&roster, &facets, shown).into_iter().filter(Chart::measured).collect::<Vec<_>>()
-    };
+    let some =
+        |shown: &Shown<'_>| charts(&roster, &facets, shown).into_iter().filter(Chart::measured).collect::<Vec<_>>();
     let (decode, prefill, mixed) = (charts(&roster, &facets, &decode), some(&prefill), some(&mixed));
     if !decode.iter().any(Chart::measured) {
         page.note("No log tells the speed of decode alone; `tokometer run` measures it.");

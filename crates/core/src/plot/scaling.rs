@@ -87,7 +87,9 @@ fn build(analysis: &Analysis, varied: &Varied) -> Sheet {
     let names = by_key(all(), |curve| curve.name.as_str());
     let names: Vec<String> = names.into_iter().map(|same| same[0].name.clone()).collect();
     if all().any(|curve| curve.points.len() > MOST_POINTS) {
-        page.note(format!("Of curves with more than {MOST_POINTS} points so many are shown, evenly among them and with both ends."));
+        page.note(format!(
+            "Of curves with more than {MOST_POINTS} points so many are shown, evenly among them and with both ends."
+        ));
     }
     page.keys(names.iter().enumerate().map(|(slot, name)| Key::Point(slot, name.clone())));
     let mut whiskers = false;

@@ -120,7 +120,8 @@ pub fn repeat(analysis: &Analysis, context: &ReportContext) -> Value {
     let of_engines = analysis.groups.iter().filter_map(|g| Some((g.key.engine.clone(), g.key.engine_version.clone()?)));
     let of_runs = context.runs.iter().flat_map(|run| run.versions.iter().cloned());
     let mut known = HashSet::new();
-    let versions = std::iter::once(own).chain(of_engines).chain(of_runs).filter(|version| known.insert(version.clone()));
+    let versions =
+        std::iter::once(own).chain(of_engines).chain(of_runs).filter(|version| known.insert(version.clone()));
     let versions: Vec<Value> = versions.map(|(name, version)| json!({"name": name, "version": version})).collect();
     let logs = distinct(analysis.groups.iter().flat_map(|group| group.uuids.iter().cloned()));
     json!({
