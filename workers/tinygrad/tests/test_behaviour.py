@@ -8,7 +8,7 @@ import numpy as np
 
 import checkpoints
 import reference
-from client import Client, Failure
+from client import TWO_THREADS, Client, Failure
 
 PROMPT = [int(t) for t in np.random.default_rng(9).integers(0, 2048, 200)]
 
@@ -76,13 +76,14 @@ class Behaviour(unittest.TestCase):
 
     def test_what_is_loaded_is_told(self):
         loaded = self.loaded
-        self.assertEqual((loaded["threads"], loaded["vocab_size"], loaded["ctx_tokens"]), (2, 2048, 320))
+        self.assertEqual((loaded["threads"], loaded["vocab_size"], loaded["ctx_tokens"]), (TWO_THREADS, 2048, 320))
         self.assertEqual(loaded["kv_bytes"] % loaded["kv_bytes_per_token"], 0)
         self.assertEqual(loaded["kv_bytes_per_token"], 4 * 2 * 4 * 32 * 4)
         self.assertEqual((loaded["bos"], loaded["ubatch"]), (1, 64))
         for name in ("jit_ns", "weights_ns", "kernels_prefill", "kernels_decode"):
             self.assertGreater(int(loaded["details"][name]), 0)
-        self.assertEqual((loaded["details"]["threads_prefill"], loaded["details"]["threads_decode"]), ("2", "1"))
+        threads = loaded["details"]["threads_prefill"], loaded["details"]["threads_decode"]
+        self.assertEqual(threads, (str(TWO_THREADS), "1"))
         self.assertNotIn(None, loaded.values())
 
     def test_what_tinygrad_prints_goes_to_stderr(self):

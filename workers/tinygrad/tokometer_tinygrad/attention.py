@@ -14,6 +14,7 @@ from tinygrad.uop.ops import AxisType, KernelInfo
 from . import lanes as vec
 from .launch import largest_divisor, launch
 from .matmul import WORTH_A_THREAD
+from .versions import const, element, variable, vector
 
 _MASKED = -1e30
 
@@ -35,7 +36,7 @@ class Attention:
 
         Returns the result [n, heads * size] and both caches as they are after it.
         """
-        var = start.src[0]
+        var = variable(start)
         turned = Tensor.empty(self.kv_heads, self.rows, self.size, dtype=dtypes.float32, device=keys.device)
         columns = (q[1], k[1], v[1])
         turned, keys, values, *_ = launch(
@@ -52,8 +53,8 @@ class Attention:
     def _store(self, start: UOp, columns: tuple, turned: UOp, keys: UOp, values: UOp, q: UOp, k: UOp, v: UOp,
                cos: UOp, sin: UOp) -> UOp:
         """Rotates queries and keys, and writes keys and values to their places in the cache."""
-        half, stored = self.size // 2, keys.dtype.base
-        scale = UOp.const(dtypes.float, 1.0 / math.sqrt(self.size))
+        half, stored = self.size // 2, vec.STORED[self.kv_type]
+        scale = const(1.0 / math.sqrt(self.size), dtypes.float)
 
         def pair(source: UOp, row: UOp, column: UOp, d: UOp) -> tuple:
             first, second = source[row, column + d], source[row, column + d + half]
@@ -97,7 +98,7 @@ class Attention:
         rows = [unit * self.at_once + i for i in range(self.at_once)]
         block, d = UOp.range(self._blocks(start, 2 * step), 2), UOp.range(self.size, 3)
         columns = [block * (2 * step) + first for first in (0, step)]
-        queries = [turned[row * self.size + d] for row in rows]
+        queries = [element(turned, row * self.size + d) for row in rows]
         terms = []
         for column in columns:
             key = vec.load(keys, (head * self.size + d) * self.positions + column, self.kv_type, step)
@@ -119,7 +120,7 @@ class Attention:
         first, second, third = (UOp.range(blocks, i) for i in (2, 3, 4))
 
         def visible(loop: UOp) -> tuple:
-            mask = vec.custom(dtypes.int.vec(step), "({0}<={1})", vec.count_up(loop * step, step), last.cast(dtypes.int))
+            mask = vector(dtypes.int, step, "({0}<={1})", vec.count_up(loop * step, step), last.cast(dtypes.int))
             return vec.load(scores, base + loop * step, "float32", step), mask
 
         def raised(loop: UOp, highest: UOp) -> UOp:
@@ -131,7 +132,7 @@ class Attention:
         value = vec.select(mask, value, vec.constant(_MASKED, step), step)
         highest = vec.Sums(1, step, 0, ends, _MASKED).highest([first], value)
         highest = vec.across("({0}>{1}?{0}:{1})", highest)
-        one = UOp.const(dtypes.float, 1.0)
+        one = const(1.0, dtypes.float)
         total = vec.Sums(1, step, 1, ends).over([second], [[(raised(second, highest), one)]])[0]
         share = vec.alu("({0}*(1.0f/{1}))", raised(third, highest), vec.across("({0}+{1})", total))
         moved = 2 * self._score_bytes(start)
@@ -148,7 +149,7 @@ class Attention:
         rows = [(unit % groups) * self.at_once + i for i in range(self.at_once)]
         part, j = UOp.range(parts, 2), UOp.range(self._blocks(start, 1), 3)
         columns = [part * lanes + first for first in range(0, lanes, step)]
-        weights = [shares[(unit * self.at_once + i) * self.positions + j] for i in range(self.at_once)]
+        weights = [element(shares, (unit * self.at_once + i) * self.positions + j) for i in range(self.at_once)]
         terms = []
         for column in columns:
             value = vec.load(values, (head * self.positions + j) * self.size + column, self.kv_type, step)

@@ -9,6 +9,7 @@ import array
 from tinygrad import Device, Tensor, TinyJit, UOp, dtypes
 from tinygrad.uop.ops import Ops
 
+from . import versions
 from .model import Model
 
 #: Calls until a function runs from its recording: eager, capture, replay.
@@ -74,7 +75,7 @@ class Compiled:
         logits = self.model.logits(hidden).contiguous()
         highest = logits.max(axis=1, keepdim=True)
         norm = (logits - highest).exp().sum(axis=1).log() + highest.squeeze(1)
-        places = Tensor.arange(logits.shape[1], device=logits.device).reshape(1, -1)
+        places = Tensor.arange(logits.shape[1]).reshape(1, -1)
         chosen = (places == targets.reshape(-1, 1)).where(logits, 0.0).sum(axis=1)
         results = (chosen - norm, logits.argmax(axis=1), highest.squeeze(1) - norm)
         results = tuple(tensor.contiguous() for tensor in results)
@@ -97,11 +98,12 @@ class Compiled:
         return {"prefill": len(_programs(self._prefill)) + len(_programs(self._head)), "decode": len(_programs(self._step))}
 
     def threads(self) -> dict:
-        """The most threads that a kernel of each function is spread over (1 on a GPU)."""
+        """The most threads that a kernel of each function really runs on (1 on a GPU)."""
         if self.model.device.split(":")[0] != "CPU":
             return {"prefill": 1, "decode": 1}
         functions = {"prefill": self._prefill, "decode": self._step}
-        return {name: max(int(p.arg.global_size[0]) for p in _programs(jit)) for name, jit in functions.items()}
+        parts = {name: max(int(p.arg.global_size[0]) for p in _programs(jit)) for name, jit in functions.items()}
+        return {name: versions.threads(count) for name, count in parts.items()}
 
     def synchronize(self) -> None:
         """Waits until the device has nothing left to do."""
@@ -110,7 +112,7 @@ class Compiled:
     @staticmethod
     def _fill(tensor: Tensor, values: list) -> None:
         """Writes ids into a tensor that lives on the device, without a kernel."""
-        tensor.uop.base.realized.copyin(memoryview(array.array("i", values)).cast("B"))
+        versions.write(tensor.uop.base.realized, memoryview(array.array("i", values)).cast("B"))
 
 
 def _greedy(logits: Tensor) -> Tensor:

@@ -45,6 +45,11 @@ def tinygrad_version() -> str:
                      "`pip install --no-deps --require-hashes -r workers/tinygrad/requirements.txt`") from None
 
 
+def before_0_14() -> bool:
+    """Whether the installed tinygrad is older than 0.14. What differs once it is imported: `versions`."""
+    return tuple(int(part) for part in tinygrad_version().split(".")[:2]) < (0, 14)
+
+
 def compiler() -> Compiler | None:
     """The Clang in use: `CC`, `clang` or the newest `clang-N` on the PATH, or one that the set-up put beside Python."""
     beside = str(Path(sys.executable).with_name("clang"))
@@ -125,13 +130,14 @@ def choose(device: str | None, threads: int | None, beam: int) -> Settings:
 
 def prepare(settings: Settings, clang: Compiler | None) -> None:
     """Sets the environment for an import of tinygrad with these settings."""
-    if settings.needs_clang and clang is None:
+    # From 0.14 on, the CPU's runtime compiles small programs of its own with Clang, whatever compiles the kernels.
+    if clang is None and (settings.needs_clang or (settings.on_cpu and not before_0_14())):
         raise Failed("unsupported", _MENDING)
     if settings.device:
         os.environ["DEV"] = settings.device
     if clang:
         os.environ["CC"] = clang.path
-    os.environ["CPU_COUNT"] = os.environ["NUM_CPU_THREADS"] = str(settings.threads)
+    os.environ["CPU_COUNT"] = os.environ["NUM_CPU_THREADS"] = str(settings.threads)  # its name until 0.13 and from 0.14 on
     os.environ["PARALLEL"] = "0"  # a pool of compiling processes would outlive this one
     if settings.beam:
         os.environ["JITBEAM"] = str(settings.beam)  # for recorded functions only, not while loading

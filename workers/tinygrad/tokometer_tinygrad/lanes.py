@@ -13,6 +13,8 @@ from tinygrad import UOp, dtypes
 from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import Ops
 
+from .versions import const, lanes_of, numbers, pointer, vector
+
 _C_NAMES = {
     "float32": (dtypes.float32, "float"), "float16": (dtypes.float16, "__fp16"),
     "bfloat16": (dtypes.uint16, "unsigned_short"), "int8": (dtypes.int8, "signed_char"),
@@ -53,20 +55,20 @@ def flat(node: UOp) -> UOp:
 def load(buffer: UOp, offset: UOp, stored: str, lanes: int) -> UOp:
     """`lanes` numbers from `offset` on, as floats."""
     dtype, name = _C_NAMES[stored]
-    raw = custom(dtype.vec(lanes), f"(*(({name}{lanes}*)({{0}})))", buffer.index(offset, ptr=True))
+    raw = vector(dtype, lanes, f"(*(({name}{lanes}*)({{0}})))", pointer(buffer, offset))
     if stored == "float32":
         return raw
     if stored == "bfloat16":
         wide = to_int(raw, lanes)
-        return custom(dtypes.float.vec(lanes), f"__builtin_bit_cast(float{lanes}, {{0}}<<16)", wide)
-    return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", raw)
+        return vector(dtypes.float, lanes, f"__builtin_bit_cast(float{lanes}, {{0}}<<16)", wide)
+    return to_float(raw, lanes)
 
 
 def store(places: list) -> UOp:
-    """Writes vectors of floats: `places` holds (buffer, offset, vector)."""
+    """Writes vectors of floats: `places` holds (buffer, offset, value)."""
     return together([
-        (f"*((float{vector.dtype.count}*)({{0}})) = {{1}};", [buffer.index(offset, ptr=True), vector])
-        for buffer, offset, vector in places
+        (f"*((float{lanes_of(value)}*)({{0}})) = {{1}};", [pointer(buffer, offset), value])
+        for buffer, offset, value in places
     ])
 
 
@@ -90,28 +92,28 @@ class Sums:
         self._begun = store([(begun, self._place(i), start) for i in range(count)])
 
     def _place(self, i: int) -> UOp:
-        return UOp.const(dtypes.weakint, i * self._lanes)
+        return const(i * self._lanes, dtypes.weakint)
 
     def over(self, loops: list, terms: list) -> list:
         """Adds to vector i, in every pass, the products (vector, scalar) of `terms[i]`; the sums after the loops."""
-        pointer = f"*((float{self._lanes}*)({{0}}))"
+        place = f"*((float{self._lanes}*)({{0}}))"
         statements = []
         for i, products in enumerate(terms):
-            text = "".join(f"{pointer} += {{{1 + 2 * j}}}*{{{2 + 2 * j}}};" for j in range(len(products)))
+            text = "".join(f"{place} += {{{1 + 2 * j}}}*{{{2 + 2 * j}}};" for j in range(len(products)))
             statements.append((i, text, [factor for product in products for factor in product]))
         return self._run(loops, statements)
 
-    def highest(self, loops: list, vector: UOp) -> UOp:
-        """The larger of vector 0 and `vector` in every lane, over all passes."""
+    def highest(self, loops: list, value: UOp) -> UOp:
+        """The larger of vector 0 and `value` in every lane, over all passes."""
         kind, ints = f"float{self._lanes}", f"__builtin_bit_cast(int{self._lanes}, "
-        pointer = f"*(({kind}*)({{0}}))"
-        mask = f"({pointer}<{{1}})"
-        text = f"{pointer} = __builtin_bit_cast({kind}, ({ints}{pointer})&~{mask})|({ints}{{1}})&{mask}));"
-        return self._run(loops, [(0, text, [vector])])[0]
+        place = f"*(({kind}*)({{0}}))"
+        mask = f"({place}<{{1}})"
+        text = f"{place} = __builtin_bit_cast({kind}, ({ints}{place})&~{mask})|({ints}{{1}})&{mask}));"
+        return self._run(loops, [(0, text, [value])])[0]
 
     def _run(self, loops: list, statements: list) -> list:
         inside = self._registers.after(*loops)
-        bodies = [(text, [inside.index(self._place(i), ptr=True), *sources]) for i, text, sources in statements]
+        bodies = [(text, [pointer(inside, self._place(i)), *sources]) for i, text, sources in statements]
         bodies.append(("", [self._begun]))  # no text: only says what comes first
         done = self._registers.after(together(bodies).end(*loops))
         return [load(done, self._place(i), "float32", self._lanes) for i in range(self._count)]
@@ -119,13 +121,12 @@ class Sums:
 
 def load_bytes(buffer: UOp, offset: UOp, lanes: int) -> UOp:
     """`lanes` unsigned bytes from `offset` on, as ints."""
-    return to_int(custom(dtypes.uint8.vec(lanes), f"(*((unsigned_char{lanes}*)({{0}})))",
-                         buffer.index(offset, ptr=True)), lanes)
+    return to_int(vector(dtypes.uint8, lanes, f"(*((unsigned_char{lanes}*)({{0}})))", pointer(buffer, offset)), lanes)
 
 
-def to_int(vector: UOp, lanes: int) -> UOp:
+def to_int(value: UOp, lanes: int) -> UOp:
     """Every lane as an int."""
-    return custom(dtypes.int.vec(lanes), f"__builtin_convertvector({{0}}, int{lanes})", vector)
+    return vector(dtypes.int, lanes, f"__builtin_convertvector({{0}}, int{lanes})", value)
 
 
 def alu(text: str, *sources: UOp) -> UOp:
@@ -133,19 +134,19 @@ def alu(text: str, *sources: UOp) -> UOp:
     return custom(sources[0].dtype, text, *sources)
 
 
-def to_float(vector: UOp, lanes: int) -> UOp:
+def to_float(value: UOp, lanes: int) -> UOp:
     """Every lane as a float."""
-    return custom(dtypes.float.vec(lanes), f"__builtin_convertvector({{0}}, float{lanes})", vector)
+    return vector(dtypes.float, lanes, f"__builtin_convertvector({{0}}, float{lanes})", value)
 
 
 def constant(value: float, lanes: int) -> UOp:
     """The same float in every lane."""
-    return custom(dtypes.float.vec(lanes), f"((float{lanes}){{{{}}}}+({value:.1f}f))")
+    return vector(dtypes.float, lanes, f"((float{lanes}){{{{}}}}+({value:.1f}f))")
 
 
-def across(text: str, vector: UOp) -> UOp:
-    """All lanes joined, in pairs, by an expression of two floats: one float."""
-    values = [custom(dtypes.float, f"{{0}}[{i}]", vector) for i in range(vector.dtype.count)]
+def across(text: str, loaded: UOp) -> UOp:
+    """All lanes of a vector that `load` made, joined, in pairs, by an expression of two floats: one float."""
+    values = [custom(dtypes.float, f"{{0}}[{i}]", numbers(loaded)) for i in range(lanes_of(loaded))]
     while len(values) > 1:
         values = [custom(dtypes.float, text, a, b) for a, b in zip(values[::2], values[1::2])]
     return values[0]
@@ -155,31 +156,31 @@ def select(mask: UOp, yes: UOp, no: UOp, lanes: int) -> UOp:
     """The lanes of `yes` where the int lanes of `mask` are all ones, those of `no` where they are 0."""
     yes_bits, no_bits = (f"__builtin_bit_cast(int{lanes}, {{{i}}})" for i in range(2))
     text = f"__builtin_bit_cast(float{lanes}, (({yes_bits}&{{2}})|({no_bits}&~{{2}})))"
-    return custom(dtypes.float.vec(lanes), text, yes, no, mask)
+    return vector(dtypes.float, lanes, text, yes, no, mask)
 
 
-def exp(vector: UOp, lanes: int) -> UOp:
+def exp(value: UOp, lanes: int) -> UOp:
     """e to the power of every lane, for lanes <= 0; below 2^-126 it is 2^-126.
 
     The exponent is split into a whole part, which is added to the bits of the result, and a rest within +-1/2, for
     which the Taylor series of 2^x to the 6th power is exact to 2e-7.
     """
-    power = alu("({0}*1.44269504f)", vector)
-    small = custom(dtypes.int.vec(lanes), "({0}<-126.0f)", power)
+    power = alu("({0}*1.44269504f)", value)
+    small = vector(dtypes.int, lanes, "({0}<-126.0f)", power)
     power = select(small, constant(-126.0, lanes), power, lanes)
     shifted = alu("({0}+12582912.0f)", power)  # 1.5 * 2^23: what is behind the point falls off
     rest = alu("({0}-({1}-12582912.0f))", power, shifted)
-    value = alu("({0}*0.000154035f+0.00133336f)", rest)
+    series = alu("({0}*0.000154035f+0.00133336f)", rest)
     for factor in ("0.00961813f", "0.0555041f", "0.240227f", "0.693147f", "1.0f"):
-        value = alu("({0}*{1}+" + factor + ")", value, rest)
+        series = alu("({0}*{1}+" + factor + ")", series, rest)
     bits = f"__builtin_bit_cast(int{lanes}, {{0}})+(__builtin_bit_cast(int{lanes}, {{1}})<<23)"
-    return alu(f"__builtin_bit_cast(float{lanes}, ({bits}))", value, shifted)
+    return alu(f"__builtin_bit_cast(float{lanes}, ({bits}))", series, shifted)
 
 
 def count_up(start: UOp, lanes: int) -> UOp:
     """Ints from `start` on."""
     steps = ",".join(str(i) for i in range(lanes))
-    return custom(dtypes.int.vec(lanes), f"((int{lanes}){{{{{steps}}}}}+{{0}})", start.cast(dtypes.int))
+    return vector(dtypes.int, lanes, f"((int{lanes}){{{{{steps}}}}}+{{0}})", start.cast(dtypes.int))
 
 
 class Table:
@@ -188,15 +189,17 @@ class Table:
     def __init__(self, buffer: UOp, lanes: int):
         self._lanes = lanes
         step = 16 if lanes == 16 else 8
-        self._halves = [load(buffer, UOp.const(dtypes.weakint, at), "float32", step) for at in range(0, 16, step)]
+        self._halves = [load(buffer, const(at, dtypes.weakint), "float32", step) for at in range(0, 16, step)]
+        if step > lanes:
+            self._halves = [numbers(half) for half in self._halves]
 
     def look_up(self, index: UOp) -> UOp:
         """The table's entries at the lanes of `index`, each 0..=15."""
-        lanes, dtype = self._lanes, dtypes.float.vec(self._lanes)
+        lanes = self._lanes
 
         def permute(table: UOp, at: UOp) -> UOp:
             entries = ",".join(f"{{0}}[{{1}}[{i}]]" for i in range(lanes))
-            return custom(dtype, f"(float{lanes}){{{{{entries}}}}}", table, at)
+            return vector(dtypes.float, lanes, f"(float{lanes}){{{{{entries}}}}}", table, at)
 
         if len(self._halves) == 1:
             return permute(self._halves[0], index)

@@ -12,6 +12,7 @@ from tinygrad.uop.ops import AxisType, KernelInfo
 
 from . import lanes as vec
 from .packed import Packed
+from .versions import element
 
 #: Multiplications for which it pays to wake another thread, which takes some tens of microseconds.
 WORTH_A_THREAD = 1 << 19
@@ -60,7 +61,7 @@ def _kernel(w: Packed, n: int, with_residual: bool, *nodes: UOp) -> UOp:
     loops = _column_loops(w)
     rows = [group * at_once + i for i in range(at_once)]
     firsts = range(0, w.lanes, step)
-    inputs = [[x[row * w.cols + _column(w, loops) + p] for p in range(w.format.per_byte)] for row in rows]
+    inputs = [[element(x, row * w.cols + _column(w, loops) + p) for p in range(w.format.per_byte)] for row in rows]
     terms = []
     for first in firsts:
         weights = _weights(w, codes, parts, table, block, first, loops)

@@ -9,7 +9,7 @@ from tinygrad import Device
 from tinygrad.helpers import DEV
 from tokometer_worker import Replies
 
-from . import ends, loader
+from . import ends, loader, versions
 from .checkpoint import Checkpoint
 from .compiled import Compiled
 from .environ import Settings, processor
@@ -31,11 +31,12 @@ class Session:
         kind = _math(request["kernels"], device)
         self.kv_type = _KV_TYPES.get(request["kv_type"] or "", kind.default_kv_type(device))
         self.chunk = min(request["chunk"], max(8, request["ctx_tokens"]))
+        threads = versions.threads(settings.threads)
         before = time.monotonic_ns()
-        model_loader = loader.Loader(checkpoint, self.native, device, kind.lanes(), settings.threads,
+        model_loader = loader.Loader(checkpoint, self.native, device, kind.lanes(), threads,
                                      lambda done, total: replies.progress("reading weights", done, total))
         weights = model_loader.load()
-        math = kind(checkpoint.config, 0, settings.threads, self.kv_type)
+        math = kind(checkpoint.config, 0, threads, self.kv_type)
         math.positions = -(-(request["ctx_tokens"] + self.chunk) // math.granule()) * math.granule()
         self.model = Model(checkpoint, weights, math, device)
         Device[device].synchronize()

@@ -11,6 +11,7 @@ from .attention import Attention
 from .launch import launch
 from .matmul import lanes_per_block, matmul, table_of
 from .packed import Packed
+from .versions import const
 
 
 class Tuned:
@@ -69,11 +70,11 @@ def _norm(size: int, epsilon: float, *nodes: UOp) -> UOp:
         return vec.load(buffer, base + loop * step, "float32", step)
 
     values = at(x, first, row * size)
-    one = UOp.const(dtypes.float, 1.0)
+    one = const(1.0, dtypes.float)
     squares = vec.Sums(1, step, 0, [row]).over([first], [[(vec.alu("({0}*{0})", values), one)]])[0]
     total = vec.across("({0}+{1})", squares)
     root = vec.custom(dtypes.float, f"(1.0f/__builtin_sqrtf({{0}}*{1 / size!r}f+{epsilon!r}f))", total)
-    scaled = vec.alu("({0}*{1}*{2})", at(x, second, row * size), root, at(weight, second, UOp.const(dtypes.weakint, 0)))
+    scaled = vec.alu("({0}*{1}*{2})", at(x, second, row * size), root, at(weight, second, const(0, dtypes.weakint)))
     stores = vec.store([(out, row * size + second * step, scaled)]).end(second, row)
     info = KernelInfo(name=f"norm_{n}_{size}", estimates=Estimates(4 * n * size, 8 * n * size, 8 * n * size))
     return stores.sink(arg=info, tag=1)
