@@ -180,7 +180,7 @@ fn the_template_asks_only_for_keys_that_the_data_have() {
     assert!(top.len() > 30 && columns.len() > 15, "the search found too little");
     assert!(top.iter().all(|key| value.get(key).is_some()), "{top:?}");
     assert!(columns.iter().all(|key| row.get(key).is_some()), "{columns:?}");
-    assert_eq!(template_version(TEMPLATE), Some(2));
+    assert_eq!(template_version(TEMPLATE), Some(3));
 }
 
 /// A folder of its own, removed at the end.
