@@ -7,10 +7,10 @@ use crate::analyze::largest;
 use kuva::render::render::Scene;
 
 /// Panels of one section; more would make a sheet that nobody can read.
-pub(super) const MOST_PANELS: usize = 12;
+pub(super) const MOST_PANELS: usize = 6;
 
 /// Bars, rows, points or curves of all panels of a section together: in print each is then still some millimetres high.
-pub(super) const MOST_CASES: usize = 60;
+pub(super) const MOST_CASES: usize = 32;
 
 /// A finished picture, before it becomes SVG and PNG.
 pub(super) struct Sheet {

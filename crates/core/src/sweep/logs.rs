@@ -1,6 +1,7 @@
 //! The raw logs of a sweep's cases: each says in its header which case it is of.
 
 use super::{Finish, Place, Result, io_error};
+use crate::parallel::on_all_cores;
 use crate::record::writer::{PARTIAL, is_being_written};
 use crate::record::{Event, head};
 use crate::run::{ASIDE, NEVER_STARTED};
@@ -33,24 +34,25 @@ pub(super) fn names(output: &Path) -> Result<HashSet<String>> {
 
 /// Finished logs of sweep cases that are not among `known`.
 pub(super) fn unknown(output: &Path, names: &HashSet<String>, known: &HashSet<&str>) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
     let mut unknown: Vec<&String> = names.iter().filter(|name| !known.contains(name.as_str())).collect();
     unknown.sort();
-    for name in unknown {
+    let found = on_all_cores(unknown, |name| {
         let path = output.join(name);
         // One that has gone in the meantime, or cannot be read, is none.
-        let Some(case) = head(&path).ok().flatten().and_then(|mut head| head.remove(CASE_KEY)) else { continue };
+        let case = head(&path).ok().flatten().and_then(|mut head| head.remove(CASE_KEY))?;
         let (finish, reason) = ending(&path);
-        found.push(Found { name: name.clone(), case, finish, reason });
-    }
-    Ok(found)
+        Some(Found { name: name.clone(), case, finish, reason })
+    });
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// How a finished log ended, and the reason of a failure near its end.
 fn ending(path: &Path) -> (Finish, Option<String>) {
     let tail = tail(path).unwrap_or_default();
     let (mut finish, mut reason) = (Finish::Ok, None);
-    for line in tail.split(|byte| *byte == b'\n') {
+    // Repetitions are long, and say nothing here.
+    let telling = |line: &&[u8]| line.starts_with(br#"{"event":"failure""#) || line.starts_with(br#"{"event":"end""#);
+    for line in tail.split(|byte| *byte == b'\n').filter(telling) {
         match serde_json::from_slice::<Event>(line) {
             Ok(Event::Failure { kind, reason: why, .. }) => {
                 finish = if NEVER_STARTED.contains(&kind.as_str()) { Finish::Skipped } else { Finish::Failed };
