@@ -123,7 +123,7 @@ Examples:
   tokometer plot --only backend_comparison,latency_distribution
   tokometer plot --only threads=4 --only quantize=int8,nf4
 
---only with KEY=VALUE chooses cases, see `tokometer analyze --help`. Of very many cases a plot shows whole panels, those with
+--only with KEY=VALUE chooses cases, see `tokometer analyze --help`. Of very many cases a plot shows some panels, those with
 the most cases first, and says below how many it leaves out.")]
     Plot(Plot),
     /// Step 5: the presentation, presentation.typ and presentation.pdf
@@ -251,7 +251,7 @@ would tell. A case that failed is a recorded result, and the exit code is 3.
 
 With --jobs N so many evaluations run at a time, each with an endpoint of its own, as far as the endpoints fit into free memory
 together by what weights and cache take (a GPU's own memory is not reckoned). Nothing is compared by its time here; the times
-are longer, and each result says how many ran at a time. Distances are measured one after the other. Ctrl-C ends all
+are longer, and each result says how many might run at a time. Distances are measured one after the other. Ctrl-C ends all
 endpoints and keeps what was answered.
 
 distance (or perplexity) needs no task: perplexity, KL divergence, same most probable token and change of probabilities of each

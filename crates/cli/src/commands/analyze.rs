@@ -37,7 +37,7 @@ pub fn chosen(session: &Session<'_>, only: &Only) -> Result<Analysis> {
         session.terminal.warn(problem);
     }
     if !path.is_file() {
-        if !quality.is_empty() {
+        if !quality.is_empty() && only.is_empty() {
             return Ok(analyze::analyze_with(&[], &quality));
         }
         bail!("{} is not there; `tokometer collate` makes it from the raw logs of `tokometer run`", path.display());
@@ -59,7 +59,7 @@ pub fn show(session: &Session<'_>, analysis: &Analysis) {
     let sections = by_key(0..groups.len(), |i| heading(&groups[i]));
     let of_all = sections.len();
     let mut shown: BTreeSet<usize> = BTreeSet::new();
-    let mut printed = 0;
+    let mut printed: BTreeSet<String> = BTreeSet::new();
     for cases in sections.into_iter().take(MOST_SECTIONS) {
         let room = MOST_CASES - shown.len();
         if room == 0 {
@@ -67,18 +67,19 @@ pub fn show(session: &Session<'_>, analysis: &Analysis) {
         }
         let members: Vec<&Group> = cases.iter().take(room).map(|i| &groups[*i]).collect();
         section(session, &heading(members[0]), &members);
+        printed.insert(heading(members[0]));
         shown.extend(cases.into_iter().take(room));
-        printed += 1;
     }
     speedups(session, analysis, &shown);
     roofline::show(session, analysis, &shown);
-    summary(session, analysis, &shown);
+    summary(session, analysis, &printed);
     if shown.len() < groups.len() {
         let words = format!(
-            "Shown are {} of {} cases, in {printed} of {of_all} sections: the first ones. `tokometer analyze --only KEY=VALUE` shows \
+            "Shown are {} of {} cases, in {} of {of_all} sections: the first ones. `tokometer analyze --only KEY=VALUE` shows \
              others (depth=0, threads=4, ...), `tokometer analyze --json` all.",
             shown.len(),
-            groups.len()
+            groups.len(),
+            printed.len()
         );
         session.terminal.paragraph(Style::Yellow, &words);
     }
@@ -235,11 +236,15 @@ fn verdict(comparison: &Comparison) -> String {
     }
 }
 
-fn summary(session: &Session<'_>, analysis: &Analysis, shown: &BTreeSet<usize>) {
+/// What is fastest in the sections that were printed, and what the figures mean.
+fn summary(session: &Session<'_>, analysis: &Analysis, printed: &BTreeSet<String>) {
     let terminal = session.terminal;
     terminal.line(&terminal.paint(Style::Bold, "Best per host"));
-    for i in best_per_host(&analysis.groups).into_iter().filter(|i| shown.contains(i)) {
+    for i in best_per_host(&analysis.groups) {
         let group = &analysis.groups[i];
+        if !printed.contains(&heading(group)) {
+            continue;
+        }
         let Some(decode) = &group.decode else { continue };
         terminal.paragraph(
             Style::Plain,

@@ -21,6 +21,11 @@ pub fn present(session: &Session<'_>, options: &Present) -> Result<u8> {
     if plots.is_empty() {
         bail!("{} holds no plots; `tokometer plot` draws them", folder.display());
     }
+    if analysis.chosen.is_some() {
+        session
+            .terminal
+            .say("the plots are those that lie in plots/: `tokometer plot` with the same --only draws these cases");
+    }
     for path in make(session, &analysis, &plots)? {
         session.terminal.line(&path.display().to_string());
     }

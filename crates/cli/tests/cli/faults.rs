@@ -233,7 +233,7 @@ fn a_full_disk_is_an_error_that_keeps_what_was_written() {
         program(),
         dir.path("").display()
     );
-    let ran = Ran::of(Command::new("sh").args(["-c", &script]).output().unwrap());
+    let ran = Ran::of(Command::new("sh").args(["-c", &script]).env("TOKOMETER_LOCK", dir.lock()).output().unwrap());
     ran.fails(1, &["cannot write the raw log", "benchmark_output"]);
     assert!(dir.logs()[0].ends_with(".partial"));
     dir.ok(&["collate"]);

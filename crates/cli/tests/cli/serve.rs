@@ -313,7 +313,7 @@ fn a_whole_answer_that_is_not_taken_is_dropped() {
 #[test]
 fn a_slow_client_that_reads_on_gets_all_of_it() {
     let dir = Dir::new("serve-slow");
-    let server = Server::start(&dir, &["--client-timeout", "2"]);
+    let server = Server::start(&dir, &["--client-timeout", "4"]);
     let long = server.completion(json!({"max_tokens": 4000, "logprobs": 20, "stream": true})).to_string();
     let mut stream = server.send_narrow("/v1/completions", &long, 64 << 10);
     let (mut all, mut some) = (Vec::new(), vec![0; 32 << 10]);
@@ -323,7 +323,7 @@ fn a_slow_client_that_reads_on_gets_all_of_it() {
             0 => break,
             n => all.extend_from_slice(&some[..n]),
         }
-        std::thread::sleep(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(80));
     }
     let text = String::from_utf8(all).unwrap();
     assert!(text.contains("\" 3999\"") && text.contains("[DONE]"), "{} bytes", text.len());

@@ -330,7 +330,9 @@ fn a_disk_that_fills_stops_the_sweep_and_loses_nothing() {
         return;
     };
     let here = |arguments: &[&str]| {
-        Ran::of(Command::new(program()).arg("--dir").arg(&small).args(arguments).env("NO_COLOR", "1").output().unwrap())
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(&small).args(arguments).env("NO_COLOR", "1").env("TOKOMETER_LOCK", dir.lock());
+        Ran::of(command.output().unwrap())
     };
     std::fs::write(small.join("ballast"), vec![0u8; 480 << 10]).unwrap();
     let many = ["--launches", "6", "--repetitions", "40", "--gen-tokens", "12", "--measure-only"];

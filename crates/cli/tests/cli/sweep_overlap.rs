@@ -223,7 +223,12 @@ fn a_record_that_cannot_be_written_stops_all_lanes() {
         program(),
         dir.path("").display()
     );
-    let output = Command::new("sh").args(["-c", &script]).env("TOKOMETER_MOCK_GPUS", "2").output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .env("TOKOMETER_MOCK_GPUS", "2")
+        .env("TOKOMETER_LOCK", dir.lock())
+        .output()
+        .unwrap();
     Ran::of(output).fails(1, &["cannot write the raw log", "benchmark_output"]);
     assert!(dir.logs().iter().all(|name| name.ends_with(".partial")), "{:?}", dir.logs());
 }

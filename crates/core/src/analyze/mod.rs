@@ -73,6 +73,9 @@ use std::collections::BTreeSet;
 /// Everything that is derived from the rows.
 #[derive(Debug, Clone, Serialize)]
 pub struct Analysis {
+    /// How the cases were chosen with `--only`, where not all are here: everything below is of the chosen ones alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     /// Whether the figures can be believed, by run.
     pub validity: Vec<Validity>,
     /// One per case and host, in the order of tables: host, model, workload, engine, quantization.
@@ -104,12 +107,22 @@ impl Analysis {
     fn of(validity: Vec<Validity>, groups: Vec<Group>) -> Analysis {
         let speedups = speedups(&groups);
         let findings = findings(&groups, &speedups);
-        Analysis { validity, roofline: roofline(&groups), groups, speedups, findings, scores: Vec::new() }
+        Analysis { chosen: None, validity, roofline: roofline(&groups), groups, speedups, findings, scores: Vec::new() }
     }
 
-    /// With results of evaluations, in place of those that it had.
+    /// With results of evaluations, in place of those that it had; of chosen cases with theirs alone.
     pub fn with_quality(self, quality: &[Quality]) -> Analysis {
-        Analysis { scores: scores(quality, &self.groups), ..self }
+        let mut scores = scores(quality, &self.groups);
+        if self.chosen.is_some() {
+            scores.retain(|score| !score.groups.is_empty());
+        }
+        Analysis { scores, ..self }
+    }
+
+    /// That not all cases are here, in a sentence.
+    pub fn choice(&self) -> Option<String> {
+        let chosen = self.chosen.as_ref()?;
+        Some(format!("Of the cases chosen with {chosen}: comparisons, baselines and what is fastest are among these."))
     }
 
     /// Of the cases that were chosen alone, without evaluations: comparisons and findings are those among them, verdicts
@@ -121,8 +134,7 @@ impl Analysis {
         if only.is_empty() {
             return Ok(self);
         }
-        let (groups, others): (Vec<Group>, Vec<Group>) =
-            self.groups.into_iter().partition(|group| only.chooses(&group.key));
+        let (groups, others): (Vec<Group>, Vec<Group>) = self.groups.into_iter().partition(|group| only.chooses(group));
         if groups.is_empty() {
             return Err(only.nothing(&others));
         }
@@ -135,6 +147,6 @@ impl Analysis {
         let validity =
             self.validity.into_iter().filter(|run| runs.contains(&(run.host.as_str(), run.run.as_str()))).collect();
         drop(runs);
-        Ok(Analysis::of(validity, groups))
+        Ok(Analysis { chosen: Some(only.words()), ..Analysis::of(validity, groups) })
     }
 }

@@ -85,9 +85,20 @@ impl Only {
         self.wanted.is_empty()
     }
 
-    /// Whether it chooses a case.
-    pub fn chooses(&self, case: &GroupKey) -> bool {
-        self.wanted.iter().all(|(key, values)| agrees(key, values, case))
+    /// Whether it chooses a case. Of one that failed before it was loaded, what is not known excludes nothing: a failure must
+    /// not vanish.
+    pub fn chooses(&self, group: &Group) -> bool {
+        let lost = group.repetitions.is_empty() && !group.failures.is_empty();
+        self.wanted.iter().all(|(key, values)| {
+            let unknown = || (key.words)(&group.key).iter().all(|word| word == "unknown");
+            agrees(key, values, &group.key) || lost && unknown()
+        })
+    }
+
+    /// As it can be typed again: `--only depth=0 --only engine=llamacpp,tinygrad`.
+    pub(super) fn words(&self) -> String {
+        let words = self.wanted.iter().map(|(key, values)| format!("--only {}={}", key.name, values.join(",")));
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// Why nothing was chosen of these: the values that there are of the first key that excludes all.
@@ -157,7 +168,23 @@ mod tests {
         assert!(int8.findings.iter().all(|finding| !finding.text.contains("float16")), "{:?}", int8.findings);
         let all = serde_json::to_value(three()).unwrap();
         let everything = chosen(&["host=host", "device=cpu"]).unwrap();
-        assert_eq!(serde_json::to_value(everything).unwrap(), all);
+        assert_eq!(everything.chosen.as_deref(), Some("--only host=host --only device=cpu"));
+        assert_eq!(serde_json::to_value(Analysis { chosen: None, ..everything }).unwrap(), all);
+    }
+
+    #[test]
+    fn a_case_that_failed_before_it_was_loaded_does_not_vanish() {
+        let mut all = case("int8", "run", &[1.0; 6]);
+        let mut failed = case("nf4", "run", &[1.0; 1]).remove(0);
+        failed.steps.clear();
+        failed.context.threads = None;
+        failed.context.status = crate::record::Status::Failed;
+        failed.context.reason = Some("crashed".into());
+        all.push(failed);
+        let threads = all[0].context.threads.unwrap();
+        let only = |threads: u32| analyze(&all).only(&Only::parse([format!("threads={threads}").as_str()]).unwrap());
+        assert_eq!(only(threads).unwrap().groups.len(), 2);
+        assert_eq!(only(threads + 1).unwrap().groups.len(), 1);
     }
 
     #[test]

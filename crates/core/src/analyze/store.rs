@@ -78,7 +78,11 @@ struct Key {
 impl Key {
     /// Of the file as it is now and this program; `None` where the system does not tell.
     fn of(table: &Path) -> Option<Key> {
-        let stamp = |path: &Path| fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+        // What the system cannot date may have changed.
+        let stamp = |path: &Path| {
+            let stamp = Stamp::of(&fs::metadata(path).ok()?);
+            (stamp.mtime_ns > 0).then_some(stamp)
+        };
         Some(Key {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -162,6 +166,7 @@ impl<'a> Kept<'a> {
 
     fn analysis(self) -> Analysis {
         Analysis {
+            chosen: None,
             validity: self.validity.into_owned(),
             groups: Self::groups(self.groups, self.unseen),
             speedups: self.speedups.into_owned(),

@@ -4,6 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+/// What the file of a lock begins with; a process number follows.
+const HOLDER: &str = "process ";
+
 /// Held while a measurement runs; released when dropped or when the process dies.
 #[derive(Debug)]
 pub struct Lock {
@@ -49,10 +52,15 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(wrap(error)),
         }
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "process {}", std::process::id()));
+        // Whoever else's file this is keeps what it holds.
+        let mut old = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut old));
+        if read.is_ok() && (old.is_empty() || old.starts_with(HOLDER)) {
+            let _ = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| writeln!(file, "{HOLDER}{}", std::process::id()));
+        }
         Ok(Lock { _file: file })
     }
 }

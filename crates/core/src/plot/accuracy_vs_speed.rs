@@ -18,7 +18,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         return Page::nothing(TITLE, what, RUN_AND_EVALUATE, labels::failures(groups));
     }
     let subtitle = "Higher is more often right, further right is faster. Mean and 95% interval of each case.";
-    let mut page = Page::new(TITLE, subtitle);
+    let mut page = Page::of(analysis, TITLE, subtitle);
     let panels = page.choose(panels, MOST_PANELS, "scores");
     let shown = panels.iter().flatten().map(|(_, case)| *case);
     page.keys(roster.series_of(shown).into_iter().map(|(slot, name)| Key::Point(slot, name)));

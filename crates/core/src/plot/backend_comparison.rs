@@ -22,7 +22,8 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     if !groups.iter().any(measured) {
         return Page::nothing(TITLE, "no speed was measured", RUN, labels::failures(groups));
     }
-    let mut page = Page::new(TITLE, "Mean over repetitions, each host, device, model and workload on its own.");
+    let mut page =
+        Page::of(analysis, TITLE, "Mean over repetitions, each host, device, model and workload on its own.");
     let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let some =

@@ -30,7 +30,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         ),
         _ => "The same engine and quantization side by side on each host and device.".to_owned(),
     };
-    let mut page = Page::new(TITLE, subtitle);
+    let mut page = Page::of(analysis, TITLE, subtitle);
     let panels = page.choose(panels, MOST_PANELS, "cases");
     let mut sections = [panels.iter().map(|cases| chart(&roster, &places, cases)).collect::<Vec<Chart>>()];
     page.columns(arrange(&mut sections));

@@ -22,8 +22,11 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     if !groups.iter().any(measured) {
         return Page::nothing(TITLE, "no log holds single decode steps", RUN, labels::failures(groups));
     }
-    let mut page =
-        Page::new(TITLE, "Inter-token latency of every measured decode step, all repetitions; prefill is not in it.");
+    let mut page = Page::of(
+        analysis,
+        TITLE,
+        "Inter-token latency of every measured decode step, all repetitions; prefill is not in it.",
+    );
     let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let mut charts: Vec<Chart> = facets.iter().filter_map(|cases| chart(&roster, cases)).collect();

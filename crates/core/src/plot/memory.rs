@@ -19,7 +19,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
     let subtitle = "Higher is faster, further left needs less memory. Mean speed with its 95% interval.";
-    let mut page = Page::new(TITLE, subtitle);
+    let mut page = Page::of(analysis, TITLE, subtitle);
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let clouds: Vec<Cloud> = facets.iter().map(|cases| cloud(&roster, cases)).collect();
     page.keys(roster.series_of(facets.into_iter().flatten()).into_iter().map(|(slot, name)| Key::Point(slot, name)));

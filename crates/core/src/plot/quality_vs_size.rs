@@ -18,7 +18,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     }
     let subtitle =
         "Further left is smaller. Lower is nearer to the unquantized model; of a task, higher is more often right.";
-    let mut page = Page::new(TITLE, subtitle);
+    let mut page = Page::of(analysis, TITLE, subtitle);
     let panels = page.choose(panels, MOST_PANELS, "scores");
     page.keys(engines.iter().enumerate().map(|(slot, name)| Key::Point(slot, name.clone())));
     page.keys([Key::Interval("95% interval"), Key::Line("Pareto front: nothing beats these in both", true)]);

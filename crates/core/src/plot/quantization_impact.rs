@@ -33,7 +33,8 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         let what = "no case has both a decode speed and a known size of its weights";
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
-    let mut page = Page::new(TITLE, "Higher is faster, further left is smaller. Mean and 95% interval of each case.");
+    let mut page =
+        Page::of(analysis, TITLE, "Higher is faster, further left is smaller. Mean and 95% interval of each case.");
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let clouds: Vec<Cloud> = facets.iter().map(|cases| cloud(&roster, cases)).collect();
     page.keys(roster.series_of(facets.into_iter().flatten()).into_iter().map(|(slot, name)| Key::Point(slot, name)));

@@ -79,7 +79,7 @@ fn build(analysis: &Analysis, varied: &Varied) -> Sheet {
     if panels.is_empty() {
         return Page::nothing(varied.title, varied.missing, &[varied.command], labels::failures(&analysis.groups));
     }
-    let mut page = Page::new(varied.title, varied.subtitle);
+    let mut page = Page::of(analysis, varied.title, varied.subtitle);
     // Each is drawn twice: decode and prefill.
     let mut panels = page.choose(panels, MOST_PANELS / 2, "curves");
     panels.iter_mut().for_each(|curves| tell_apart(curves));

@@ -3,7 +3,7 @@
 use super::canvas::{Area, Canvas, Stroke};
 use super::style::{ALARM, FACET, GAP, INK, LABEL, MARGIN, MIN_HEIGHT, SMALL, SUBTITLE, TITLE, WIDTH, look};
 use super::text;
-use crate::analyze::largest;
+use crate::analyze::{Analysis, largest};
 use kuva::render::render::Scene;
 
 /// Panels of one section; more would make a sheet that nobody can read.
@@ -102,6 +102,13 @@ impl Page {
         }
     }
 
+    /// An empty page for an analysis; where that holds chosen cases alone, a note says so.
+    pub fn of(analysis: &Analysis, title: &'static str, subtitle: impl Into<String>) -> Page {
+        let mut page = Page::new(title, subtitle);
+        page.notes.extend(analysis.choice());
+        page
+    }
+
     /// The sheet of a plot without data: `what` is missing, and the commands that bring it.
     pub fn nothing(title: &'static str, what: &str, commands: &[&str], failures: Option<String>) -> Sheet {
         let mut page = Page::new(title, String::new());
@@ -133,7 +140,14 @@ impl Page {
     /// Chooses among panels of too many cases: see [`largest`]. A note says what is left out; `what` names the cases.
     pub fn choose<T>(&mut self, panels: Vec<Vec<T>>, most_panels: usize, what: &str) -> Vec<Vec<T>> {
         let shown = largest(panels, most_panels, MOST_CASES);
-        if shown.is_part() {
+        if let ([only], true) = (&shown.sets[..], shown.is_part()) {
+            self.note(format!(
+                "Shown are {} of {} {what}: the first ones of the panel with the most, in the order of tables. \
+                 `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
+                only.len(),
+                shown.items_in_all,
+            ));
+        } else if shown.is_part() {
             self.note(format!(
                 "Shown are {} of {} {what}, in {} of {} panels: those with the most {what} first, of equals the first in the order of tables. \
                  `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
@@ -287,7 +301,7 @@ mod tests {
         assert!(page.notes.is_empty());
         let chosen = page.choose((0..50).map(|i| vec![i; 4]).collect(), MOST_PANELS, "cases");
         assert_eq!(chosen.len(), MOST_PANELS);
-        assert!(page.notes[0].contains("Shown are 48 of 200 cases, in 12 of 50 panels"), "{:?}", page.notes);
+        assert!(page.notes[0].contains("Shown are 24 of 200 cases, in 6 of 50 panels"), "{:?}", page.notes);
         assert!(page.notes[0].contains("--only"));
     }
 

@@ -26,7 +26,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
         let what = "no two cases of one host, device, model and workload can be compared";
         return Page::nothing(TITLE, what, RUN_BOTH, labels::failures(groups));
     }
-    let mut page = Page::new(TITLE, "Ratio of mean decode speeds: above 1× is faster than the baseline.");
+    let mut page = Page::of(analysis, TITLE, "Ratio of mean decode speeds: above 1× is faster than the baseline.");
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let charts: Vec<Chart> = facets.iter().filter_map(|cases| chart(analysis, &roster, &compared, cases)).collect();
     let mut sections = [charts];

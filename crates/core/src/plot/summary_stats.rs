@@ -46,7 +46,8 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     if groups.iter().all(|group| group.repetitions.is_empty()) {
         return Page::nothing(TITLE, "nothing was measured", RUN, labels::failures(groups));
     }
-    let mut page = Page::new(
+    let mut page = Page::of(
+        analysis,
         TITLE,
         "Mean over repetitions (load: over launches) with its 95% interval; peak memory: the highest of all launches.",
     );

@@ -221,8 +221,8 @@ fn of_five_hundred_cases_some_are_shown_and_the_sheet_says_which() {
         assert!(bars(&sheet) <= 3 * MOST_CASES && sheet.scene.height < 6000.0, "{}: {}", plot.name, bars(&sheet));
         let told = match plot.name {
             "accuracy_vs_speed" | "quality_vs_size" => "Nothing to show yet",
-            "summary_stats" => "Shown are 60 of 500 cases, in 15 of 125 panels",
-            _ => "Shown are 48 of 500 cases, in 12 of 125 panels",
+            "summary_stats" => "Shown are 32 of 500 cases, in 8 of 125 panels",
+            _ => "Shown are 24 of 500 cases, in 6 of 125 panels",
         };
         assert!(says(&sheet, told), "{}", plot.name);
     }

@@ -47,7 +47,7 @@ fn build(
     if !groups.iter().any(measured) {
         return Page::nothing(title, missing, RUN, labels::failures(groups));
     }
-    let mut page = Page::new(title, subtitle);
+    let mut page = Page::of(analysis, title, subtitle);
     let facets = facets_of(groups, |group| measured(group) || labels::failed(group));
     let facets = page.choose(facets, MOST_PANELS, "cases");
     let mut sections = [charts(&roster, &facets, shown)];

@@ -1,8 +1,8 @@
 //! At a glance: what is fastest, by how much, how sure that is, and whether the measurement can be trusted.
 
 use super::number::{count, estimate, in_words, interval, number};
-use super::section::{full_case, place, places, schedule, sections, shown, workload};
-use crate::analyze::{Analysis, Comparison, Estimate, Group, Verdict, against_rivals};
+use super::section::{SECTIONS, full_case, place, places, schedule, sections, workload};
+use crate::analyze::{Analysis, Comparison, Estimate, Group, Verdict, against_rivals, largest};
 use serde_json::{Value, json};
 
 /// Launches below which an interval says little about what changes from launch to launch.
@@ -15,7 +15,8 @@ pub fn answers(analysis: &Analysis) -> (String, Vec<Value>) {
     let groups = &analysis.groups;
     let mut sections = sections(groups);
     sections.retain(|section| section.iter().any(|i| groups[*i].decode.is_some()));
-    let sections = shown(sections).sets;
+    // An answer is one line, and must be the best of all of its section.
+    let sections = largest(sections, SECTIONS, usize::MAX).sets;
     let (common, own) = places(groups, &sections);
     let answers = sections.iter().zip(own).filter_map(|(section, own)| answer(groups, section, &own));
     (common, answers.collect())

@@ -105,11 +105,14 @@ pub fn limits(analysis: &Analysis, context: &ReportContext) -> Vec<String> {
         any(|g| g.key.throughput_source == Some(ThroughputSource::Engine)),
         "Where an engine counts its own memory traffic, GB/s is that count and not comparable with the others' (weights as stored plus KV cache).",
     );
+    if let Some(choice) = analysis.choice() {
+        add(true, &choice);
+    }
     let part = shown(sections(groups));
     add(
         part.is_part(),
         &format!(
-            "The tables list {} of {} cases, in {} of {} sections: whole sections, those with the most cases first, of equals the first in the order of tables. `tokometer present --only KEY=VALUE` makes them of others, `tokometer analyze --json` holds all.",
+            "The tables list {} of {} cases, in {} of {} sections: those with the most cases first, of equals the first in the order of tables. `tokometer present --only KEY=VALUE` makes them of others, `tokometer analyze --json` holds all.",
             part.items(),
             part.items_in_all,
             part.sets.len(),

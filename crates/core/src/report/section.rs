@@ -11,7 +11,7 @@ pub fn sections(groups: &[Group]) -> Vec<Vec<usize>> {
 /// Rows of a table of the presentation; more would make slides that nobody turns over.
 const ROWS: usize = 60;
 /// Sections of these rows.
-const SECTIONS: usize = 24;
+pub const SECTIONS: usize = 24;
 
 /// The sections that the presentation tells of.
 pub fn shown(sections: Vec<Vec<usize>>) -> Shown<usize> {

@@ -216,7 +216,10 @@ fn on_gpus(before: &Sample, after: &Sample, pid: u32, own: u32) -> (Option<u32>,
         return (None, None);
     }
     let ours = |app: &App, sample: &Sample| {
-        app.pid == pid || sample.processes.get(&app.pid).is_some_and(|process| process.parent == own)
+        // A worker leads a process group: what it has started, as an engine's own server, is in it.
+        let of_a_worker = |group: u32| sample.processes.get(&group).is_some_and(|leader| leader.parent == own);
+        let process = sample.processes.get(&app.pid);
+        app.pid == pid || process.is_some_and(|process| process.parent == own || of_a_worker(process.group))
     };
     let others = before.apps.iter().filter(|app| !ours(app, before)).count();
     let memory = |test: &dyn Fn(&App) -> bool| {
