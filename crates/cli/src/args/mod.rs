@@ -103,7 +103,7 @@ Examples:
 
 Reads Tokometer's own logs, logs of tinygrad's llama3 example, llama-bench JSONL (`-o jsonl`) and the seed
 workflow's MLC logs. New logs are added, unchanged ones are not read again. A damaged log is named and left out (exit code 3).
-The analysis of the rows is then made and kept, so that analyze, plot, present and recommend answer at once.")]
+The analysis of the rows is then made and kept, so that analyze, plot, present and recommend need not read them again.")]
     Collate(Collate),
     /// Step 4: statistics in the terminal
     #[command(after_help = "\
