@@ -63,7 +63,7 @@ pub struct Merge {
 /// `analyze`.
 #[derive(Debug, Clone, Args)]
 pub struct Analyze {
-    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    /// These cases only: KEY=VALUE, several values with commas, as depth=0,512; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<String>,
     /// Print the whole analysis as JSON
@@ -99,7 +99,7 @@ pub struct Compare {
 /// `plot`.
 #[derive(Debug, Clone, Args)]
 pub struct Plot {
-    /// These plots only, comma-separated; or these cases only, KEY=VALUE[,VALUE], as depth=0; may be repeated
+    /// These plots only, comma-separated; or these cases only, KEY=VALUE, several values with commas, as depth=0,512; may be repeated
     #[arg(long, value_name = "NAME|KEY=VALUE")]
     pub only: Vec<String>,
 }
@@ -107,7 +107,7 @@ pub struct Plot {
 /// `present`.
 #[derive(Debug, Clone, Args)]
 pub struct Present {
-    /// These cases only: KEY=VALUE[,VALUE], as depth=0; may be repeated
+    /// These cases only: KEY=VALUE, several values with commas, as depth=0,512; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<String>,
 }
