@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why there is no space, or none that can be promised.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +80,7 @@ fn nearest_existing(path: &Path) -> &Path {
 }
 
 /// A number of bytes for a person, in units of 1000.
-pub(crate) fn amount(bytes: u64) -> String {
+pub fn amount(bytes: u64) -> String {
     if bytes < 1_000_000_000 {
         return format!("{:.1} MB", bytes as f64 / 1e6);
     }
@@ -103,6 +104,22 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&aside);
     }
     written
+}
+
+/// Takes a file's lock, and is patient for an instant (half a second) with whoever has it: somebody who only asks whether it
+/// is taken, or a killed program's child that has not yet become the program that it was made for and still holds its
+/// parent's files. On a busy machine that lasts some milliseconds.
+///
+/// # Errors
+/// Somebody keeps it, or the file system has no locks.
+pub fn try_lock(file: &fs::File) -> std::result::Result<(), fs::TryLockError> {
+    for _ in 0..50 {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 /// A file whose bytes are on their way to the disk while more are written: bringing it there at the end takes less time.

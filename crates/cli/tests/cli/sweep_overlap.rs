@@ -166,7 +166,8 @@ fn a_sweep_that_overlaps_and_is_killed_loses_and_doubles_nothing() {
         folders += 1;
         let mut arguments = first.clone();
         loop {
-            let mut child = command(&dir, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let heard = std::fs::File::create(dir.path("heard")).unwrap();
+            let mut child = command(&dir, &arguments).stdout(Stdio::null()).stderr(heard).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(dice.below(2500)));
             if child.try_wait().unwrap().is_none() && kills < 20 {
                 kills += 1;
@@ -176,7 +177,8 @@ fn a_sweep_that_overlaps_and_is_killed_loses_and_doubles_nothing() {
             if dir.path("sweep/plan.json").is_file() {
                 arguments = vec!["sweep", "--resume", "--measure-only"];
             }
-            assert!(code.is_none_or(|code| code == 0), "{code:?} after {kills} kills");
+            let heard = std::fs::read_to_string(dir.path("heard")).unwrap();
+            assert!(code.is_none_or(|code| code == 0), "{code:?} after {kills} kills: {heard}");
             if code.is_some() {
                 break;
             }

@@ -17,9 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups series and computes each group's figures. Order: host, device, model, workload, engine, quantization.
 pub fn groups(series: &[Series]) -> Vec<Group> {
-    let mut gatherer = Gatherer::default();
-    series.iter().for_each(|one| gatherer.push(one));
-    gatherer.groups()
+    Gatherer::of(series).groups()
 }
 
 /// Takes series one after the other and makes the analysis of them; the same series in the same order give the same
@@ -35,6 +33,13 @@ pub struct Gatherer {
 pub(super) type Known = BTreeMap<String, Group>;
 
 impl Gatherer {
+    /// Of series that are all there.
+    pub fn of(series: &[Series]) -> Gatherer {
+        let mut gatherer = Gatherer::default();
+        series.iter().for_each(|one| gatherer.push(one));
+        gatherer
+    }
+
     /// Hears of one more series.
     pub fn push(&mut self, series: &Series) {
         self.runs.push(series);

@@ -97,9 +97,7 @@ pub fn analyze(series: &[Series]) -> Analysis {
 
 /// The same with results of evaluations.
 pub fn analyze_with(series: &[Series], quality: &[Quality]) -> Analysis {
-    let mut gatherer = Gatherer::default();
-    series.iter().for_each(|one| gatherer.push(one));
-    gatherer.finish().with_quality(quality)
+    Gatherer::of(series).finish().with_quality(quality)
 }
 
 impl Analysis {

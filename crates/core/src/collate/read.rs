@@ -231,6 +231,18 @@ mod tests {
     use crate::record::testing::{Dir, Mutator, samples};
     use crate::record::{Phase, SampleUnit, read_log};
 
+    /// Every series of the samples, and the rows that they make.
+    fn written() -> (Vec<Series>, Vec<u8>) {
+        let (mut all, mut text) = (Vec::new(), rows::header().into_bytes());
+        for sample in samples() {
+            for series in read_log(&sample.bytes, Path::new(sample.name)).unwrap().series {
+                rows::write_series(&mut text, &series, sample.name);
+                all.push(series);
+            }
+        }
+        (all, text)
+    }
+
     fn table(text: &str, name: &str) -> Result<Vec<Series>> {
         let dir = Dir::new();
         let path = dir.path().join(name);
@@ -240,14 +252,7 @@ mod tests {
 
     #[test]
     fn every_sample_comes_back_as_it_was() {
-        let mut text = rows::header().into_bytes();
-        let mut written = Vec::new();
-        for sample in samples() {
-            for series in read_log(&sample.bytes, Path::new(sample.name)).unwrap().series {
-                rows::write_series(&mut text, &series, sample.name);
-                written.push(series);
-            }
-        }
+        let (mut written, text) = written();
         let mut got = table(std::str::from_utf8(&text).unwrap(), "all.csv").unwrap();
         for series in written.iter_mut().chain(&mut got) {
             for step in &mut series.steps {
@@ -260,12 +265,7 @@ mod tests {
 
     #[test]
     fn one_after_the_other_they_are_the_same() {
-        let mut text = rows::header().into_bytes();
-        for sample in samples() {
-            for series in read_log(&sample.bytes, Path::new(sample.name)).unwrap().series {
-                rows::write_series(&mut text, &series, sample.name);
-            }
-        }
+        let (_, text) = written();
         let dir = Dir::new();
         let path = dir.path().join("all.csv");
         fs::write(&path, text).unwrap();
@@ -314,12 +314,7 @@ mod tests {
 
     #[test]
     fn no_mutation_makes_it_panic() {
-        let mut text = rows::header().into_bytes();
-        for sample in samples() {
-            for series in read_log(&sample.bytes, Path::new(sample.name)).unwrap().series {
-                rows::write_series(&mut text, &series, sample.name);
-            }
-        }
+        let (_, text) = written();
         let dir = Dir::new();
         let path = dir.path().join("all.csv");
         let mut mutator = Mutator::new(99);

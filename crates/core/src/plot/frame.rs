@@ -40,25 +40,21 @@ impl Axis {
     /// From 0 to `high` and `room` units of empty space beyond, on `length` units of paper; ticks about `spacing` apart.
     pub fn from_zero(high: f64, length: f64, room: f64, spacing: f64) -> Axis {
         let high = if high.is_finite() && high > 0.0 { high } else { 1.0 };
-        let share = (room / length.max(1.0)).clamp(0.0, 0.7);
-        let max = high / (1.0 - share);
-        let ticks = (length / spacing).clamp(2.0, 8.0);
-        Axis { min: 0.0, max, scale: Scale::Linear { step: nice_step(max / ticks) } }
+        let max = with_room(high, length, room);
+        Axis { min: 0.0, max, scale: Scale::Linear { step: tick_step(max, length, spacing) } }
     }
 
     /// For points: from 0, or from a tick below `low` where all lie so far from 0 that they would crowd together at the far
     /// end. `room` and `spacing` as in [`Axis::from_zero`].
     pub fn around(low: f64, high: f64, length: f64, room: f64, spacing: f64) -> Axis {
-        let whole = Axis::from_zero(high, length, room, spacing);
         if !(low.is_finite() && low > FAR * high) {
-            return whole;
+            return Axis::from_zero(high, length, room, spacing);
         }
         // Points that are all the same still get an axis of some width.
         let width = (high - low).max(0.05 * high);
-        let share = (room / length.max(1.0)).clamp(0.0, 0.7);
-        let step = nice_step(width / (1.0 - share) / (length / spacing).clamp(2.0, 8.0));
+        let step = tick_step(with_room(width, length, room), length, spacing);
         let min = ((high - width) / step + 1e-9).floor() * step;
-        Axis { min, max: min + (high - min) / (1.0 - share), scale: Scale::Linear { step } }
+        Axis { min, max: min + with_room(high - min, length, room), scale: Scale::Linear { step } }
     }
 
     /// Logarithmic, from `low` to `high` (both above 0), widened to numbers that get a tick.
@@ -80,6 +76,16 @@ impl Axis {
             }
         }
     }
+}
+
+/// What an axis of `length` units spans, if `span` is to leave `room` units empty beyond.
+fn with_room(span: f64, length: f64, room: f64) -> f64 {
+    span / (1.0 - (room / length.max(1.0)).clamp(0.0, 0.7))
+}
+
+/// A step for ticks about `spacing` units apart on an axis of `length` units that spans `span`.
+fn tick_step(span: f64, length: f64, spacing: f64) -> f64 {
+    nice_step(span / (length / spacing).clamp(2.0, 8.0))
 }
 
 /// The next of 1, 2, 2.5, 5 and 10 times a power of ten that is not below `raw`.

@@ -44,11 +44,9 @@ mod throughput;
 mod upright;
 
 use crate::analyze::Analysis;
+use crate::parallel::on_all_cores;
 use resvg::usvg;
 use sheet::Sheet;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 /// All plots, in the order of the presentation.
 pub const PLOTS: &[Plot] = &[
@@ -176,23 +174,10 @@ pub fn render_all(analysis: &Analysis) -> Result<Vec<Figure>> {
 }
 
 fn render_all_at(analysis: &Analysis, pixels_per_unit: f32) -> Result<Vec<Figure>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(plot) = PLOTS.get(index) else { return done };
-            let sheet = (plot.build)(analysis);
-            if !(plot.optional && sheet.missing.is_some()) {
-                done.push((index, render::figure(plot, &sheet, pixels_per_unit)));
-            }
-        }
-    };
-    let workers = thread::available_parallelism().map_or(1, |cores| cores.get()).min(PLOTS.len());
-    let mut figures: Vec<(usize, Result<Figure>)> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    let figures = on_all_cores(PLOTS.iter().collect(), |plot: &Plot| {
+        let sheet = (plot.build)(analysis);
+        let left_out = plot.optional && sheet.missing.is_some();
+        (!left_out).then(|| render::figure(plot, &sheet, pixels_per_unit))
     });
-    figures.sort_by_key(|(index, _)| *index);
-    figures.into_iter().map(|(_, figure)| figure).collect()
+    figures.into_iter().flatten().collect()
 }

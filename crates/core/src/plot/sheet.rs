@@ -139,22 +139,21 @@ impl Page {
 
     /// Chooses among panels of too many cases: see [`largest`]. A note says what is left out; `what` names the cases.
     pub fn choose<T>(&mut self, panels: Vec<Vec<T>>, most_panels: usize, what: &str) -> Vec<Vec<T>> {
+        let cut = panels.iter().any(|panel| panel.len() > MOST_CASES);
         let shown = largest(panels, most_panels, MOST_CASES);
-        if let ([only], true) = (&shown.sets[..], shown.is_part()) {
+        if shown.is_part() {
+            let which = match cut {
+                true => ": the first ones of the panel with the most, in the order of tables".to_owned(),
+                false => format!(
+                    ", in {} of {} panels: those with the most {what} first, of equals the first in the order of tables",
+                    shown.sets.len(),
+                    shown.sets_in_all
+                ),
+            };
             self.note(format!(
-                "Shown are {} of {} {what}: the first ones of the panel with the most, in the order of tables. \
-                 `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
-                only.len(),
-                shown.items_in_all,
-            ));
-        } else if shown.is_part() {
-            self.note(format!(
-                "Shown are {} of {} {what}, in {} of {} panels: those with the most {what} first, of equals the first in the order of tables. \
-                 `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
+                "Shown are {} of {} {what}{which}. `tokometer plot --only KEY=VALUE` draws others (depth=0, threads=4, ...); all.csv holds all.",
                 shown.items(),
                 shown.items_in_all,
-                shown.sets.len(),
-                shown.sets_in_all,
             ));
         }
         shown.sets

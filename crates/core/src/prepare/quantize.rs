@@ -1,6 +1,7 @@
 //! A checkpoint -> the engine's file: GGUF by conversion and the engine's own quantizer, or the checkpoint as it is.
 
 use super::{Error, Manifest, Prepared, Request, Result, Source, SourceFile, Store, convert, gguf, io_error};
+use crate::disk::amount;
 use crate::engine::{Timeouts, Worker};
 use crate::plan::size_label;
 use crate::progress::{Progress, Unit};
@@ -172,7 +173,7 @@ fn quantized(
                 request.engine.title
             )));
         };
-        task.finish(&format!("{:.2} GB in {:.1} s", made.bytes as f64 / 1e9, made.elapsed_ns as f64 / 1e9));
+        task.finish(&format!("{} in {:.1} s", amount(made.bytes), made.elapsed_ns as f64 / 1e9));
         let mut manifest = manifest(source, request, tools.clone());
         finish(&mut manifest, &output, None, progress)?;
         Ok(manifest)
@@ -219,7 +220,7 @@ fn finish(manifest: &mut Manifest, output: &Path, sha256: Option<String>, progre
     };
     std::fs::File::open(output).and_then(|file| file.sync_all()).map_err(io_error("sync", output))?;
     let bits = manifest.bits_per_weight.unwrap_or(f64::NAN);
-    task.finish(&format!("{:.2} GB, {bits:.2} bits per weight", bytes as f64 / 1e9));
+    task.finish(&format!("{}, {bits:.2} bits per weight", amount(bytes)));
     manifest.files = vec![SourceFile { name: FILE.into(), bytes, sha256 }];
     Ok(())
 }

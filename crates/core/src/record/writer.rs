@@ -8,13 +8,13 @@ use super::event::Event;
 use super::file_name::FileName;
 use super::tokometer::{KEY, VERSION};
 use super::{Error, Result};
+use crate::disk;
 use crate::fingerprint::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What an unfinished log's name ends in.
 pub const PARTIAL: &str = ".partial";
@@ -53,7 +53,7 @@ impl LogWriter {
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => return Err(Error::Exists { path: partial }),
             Err(cause) => return Err(write_error(&partial, cause)),
         };
-        lock(&file);
+        keep_out(&file);
         let mut log = LogWriter {
             file,
             folder: folder.to_path_buf(),
@@ -85,7 +85,7 @@ impl LogWriter {
             return Err(Error::Exists { path: partial.to_path_buf() });
         }
         let mut file = OpenOptions::new().read(true).append(true).open(partial).map_err(failed)?;
-        lock(&file);
+        keep_out(&file);
         let mut bytes = Vec::new();
         (&mut file).take(keep).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 != keep || bytes.last() != Some(&b'\n') {
@@ -191,15 +191,10 @@ fn header_text(path: &Path, header: &[(String, String)]) -> Result<String> {
     Ok(text)
 }
 
-/// Takes the lock that tells a living writer from a dead one. Somebody who asks holds it for an instant; a file system
-/// without locks must not keep anybody from measuring.
-fn lock(file: &File) {
-    for _ in 0..50 {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            Ok(()) | Err(TryLockError::Error(_)) => return,
-        }
-    }
+/// Takes the lock that tells a living writer from a dead one. A file system without locks must not keep anybody from
+/// measuring.
+fn keep_out(file: &File) {
+    let _ = disk::try_lock(file);
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

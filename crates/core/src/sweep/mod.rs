@@ -24,6 +24,7 @@ pub use logs::{BLOCK_KEY, CASE_KEY, left_open, put_aside, settle};
 pub use state::{Standing, State, Tally};
 pub use stored::Stored;
 
+use crate::disk;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -125,7 +126,7 @@ impl Place {
         std::fs::create_dir_all(self.folder()).map_err(io_error("make the folder", &self.folder()))?;
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = open.map_err(io_error("open", &path))?;
-        match file.try_lock() {
+        match disk::try_lock(&file) {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(Error::Running { folder: self.root.clone() }),
             Err(TryLockError::Error(cause)) => Err(io_error("lock", &path)(cause)),

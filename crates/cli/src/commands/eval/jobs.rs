@@ -12,6 +12,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use tokometer_core::disk::amount;
 use tokometer_core::machine::available_memory;
 use tokometer_core::plan::ModelRef;
 use tokometer_eval::case::{self, Subject, Wish};
@@ -151,8 +152,8 @@ impl<'a> Jobs<'a> {
         let bytes = start::known(&self.common, one.found, subject)?;
         let title = subject.title();
         let share = self.room.take(bytes, |left| {
-            let needs = bytes.map_or_else(|| "an unknown amount of memory".into(), gigabytes);
-            let text = format!("{title} needs {needs}, and {} are left: it waits for the others", gigabytes(left));
+            let needs = bytes.map_or_else(|| "an unknown amount of memory".into(), amount);
+            let text = format!("{title} needs {needs}, and {} are left: it waits for the others", amount(left));
             self.common.session.terminal.say(&text);
         });
         let launch = start::launch(&self.common, one.found, one.quantize, (number, self.at_a_time))?;
@@ -196,8 +197,4 @@ impl<'a> Jobs<'a> {
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Evaluation<'a>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
 }

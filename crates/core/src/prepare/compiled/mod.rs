@@ -9,6 +9,7 @@ mod target;
 mod weights;
 
 use super::{Error, Prepared, Request, Result, Source, Store, hub};
+use crate::disk::amount;
 use crate::engine::{Failed, Timeouts, Worker, on_device};
 use crate::progress::{Progress, Task, Unit};
 use target::Machine;
@@ -69,7 +70,7 @@ impl Tools<'_> {
             Err(failed) => return Err(failure(self.request, doing, failed)),
         };
         if let Some(task) = shown.task {
-            task.finish(&format!("{:.2} GB in {:.0} s", made.bytes as f64 / 1e9, made.elapsed_ns as f64 / 1e9));
+            task.finish(&format!("{} in {:.0} s", amount(made.bytes), made.elapsed_ns as f64 / 1e9));
         }
         Ok(made)
     }

@@ -6,6 +6,7 @@
 use super::super::quantize::manifest;
 use super::super::{Error, Manifest, Request, Result, Source, SourceFile, Store, io_error};
 use super::{Machine, Tools, stays_inside};
+use crate::disk::amount;
 use crate::plan::size_label;
 use crate::progress::{Progress, Unit};
 use serde_json::Value;
@@ -152,7 +153,7 @@ fn hashed(folder: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result
     }
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let bits = manifest.bits_per_weight.map(|bits| format!(", {bits:.2} bits per weight")).unwrap_or_default();
-    task.finish(&format!("{:.2} GB{bits}", bytes as f64 / 1e9));
+    task.finish(&format!("{}{bits}", amount(bytes)));
     Ok(files)
 }
 
