@@ -11,13 +11,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::IsTerminal;
 use std::ops::AddAssign;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Python code with tests: its folder, and the name of the environment that they need (of the folder's `requirements.txt`).
+/// Python code with tests: its folder, and the name of the environment that they need (of the folder's `requirements.txt`). Two
+/// run at a time; the one that takes longest comes first.
 const PYTHON: &[(&str, Option<&str>)] = &[
-    ("workers/python-protocol", None),
     ("workers/tinygrad", Some("tinygrad")),
+    ("workers/python-protocol", None),
     ("workers/mlc-llm", None),
     ("crates/serve", Some("openai")),
     ("evals", None),
@@ -60,10 +63,7 @@ pub fn main(args: Args) -> Result<()> {
     let rust = rust(&toolchain.env)?;
     say("test", "examples in the documentation");
     let examples = counts(&cargo(&toolchain.env).arg("test").args(SCOPE).arg("--doc").tee()?);
-    let mut python = Counts::default();
-    for (folder, engine) in PYTHON {
-        python += python_tests(&paths::root().join(folder), *engine)?;
-    }
+    let python = all_python()?;
     let seconds = start.elapsed().as_secs_f64();
     say(
         "test",
@@ -100,6 +100,27 @@ fn cargo(env: &[(OsString, OsString)]) -> Cmd {
     }
 }
 
+/// The tests of all Python folders.
+fn all_python() -> Result<Counts> {
+    let queue = Mutex::new(PYTHON.iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let one = || -> Result<Counts> {
+        let mut passed = Counts::default();
+        while let Some((folder, engine)) = next() {
+            passed += python_tests(&paths::root().join(folder), *engine)?;
+        }
+        Ok(passed)
+    };
+    std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(one));
+        let mut all = Counts::default();
+        for counted in both.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))) {
+            all += counted?;
+        }
+        Ok(all)
+    })
+}
+
 /// The tests of a Python folder, if it has any.
 fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
     let shown = paths::short(folder);
@@ -124,7 +145,9 @@ fn python_tests(folder: &Path, engine: Option<&str>) -> Result<Counts> {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .hint("The failing tests stand above.")
         .tee()?;
-    Ok(python_counts(&text))
+    let counts = python_counts(&text);
+    say("test", format!("Python tests in {shown}: {counts} passed"));
+    Ok(counts)
 }
 
 /// An environment of what the tests of a folder need. An engine's tests do not share the one that measures.

@@ -195,6 +195,24 @@ mod tests {
         assert!(text.contains(&path.display().to_string()) && text.contains("--dir"), "{text}");
     }
 
+    /// A lock is often held for an instant by somebody who only asks.
+    #[test]
+    fn a_lock_that_is_soon_free_is_taken_and_one_that_is_kept_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let other = fs::File::create(&path).unwrap();
+        let ours = fs::File::open(&path).unwrap();
+        other.lock().unwrap();
+        assert!(matches!(try_lock(&ours), Err(fs::TryLockError::WouldBlock)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                drop(other);
+            });
+            try_lock(&ours).unwrap();
+        });
+    }
+
     #[test]
     fn amounts_read_well() {
         assert_eq!(amount(1_500_000), "1.5 MB");

@@ -150,8 +150,9 @@ fn unpack(archive: &Path, package: &str, source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the library consists of, and the code of `common` that is written against it.
-const LIBRARY: &[&str] = &["ggml", "src", "include", "common", "vendor", "cmake"];
+/// What the library consists of. The tools keep their own `common`: they are written against it, and it against the library's
+/// public header, which changes seldom.
+const LIBRARY: &[&str] = &["ggml", "src", "include", "cmake"];
 
 /// A source tree with the tools of one llama.cpp and the library of another. Returns it and the library's version of ggml.
 fn overlay(complete: &Path, library: &Path) -> Result<(PathBuf, String)> {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use std::path::PathBuf;
 use tokometer_core::analyze::Analysis;
 use tokometer_core::nearest;
-use tokometer_core::plot::{self, PLOTS};
+use tokometer_core::plot::{self, Figure, PLOTS};
 
 /// The command.
 pub fn plot(session: &Session<'_>, options: &Plot) -> Result<u8> {
@@ -27,22 +27,19 @@ pub fn plot(session: &Session<'_>, options: &Plot) -> Result<u8> {
 /// Draws all plots, or those of `only`; returns names and paths of the PNG files.
 pub fn draw(session: &Session<'_>, analysis: &Analysis, only: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
     let folder = session.folders.plots();
-    let figures = match only.is_empty() {
-        true => plot::render_all(analysis)?,
-        false => {
-            let wanted = PLOTS.iter().filter(|plot| only.iter().any(|name| name == plot.name));
-            wanted.map(|plot| plot::render(plot, analysis)).collect::<Result<Vec<_>, _>>()?
-        }
-    };
-    let mut written = Vec::new();
-    for figure in figures {
+    let keep = |figure: Figure| -> Result<_> {
         let png = folder.join(format!("{}.png", figure.name));
         write_whole(&png, &figure.png)?;
         write_whole(&png.with_extension("svg"), &figure.svg)?;
-        if let Some(missing) = &figure.missing {
-            session.terminal.say(&format!("{}: {missing}", figure.name));
+        Ok((figure.name, png, figure.missing))
+    };
+    let mut written = Vec::new();
+    for kept in plot::render_each(analysis, only, keep)? {
+        let (name, png, missing) = kept?;
+        if let Some(missing) = missing {
+            session.terminal.say(&format!("{name}: {missing}"));
         }
-        written.push((figure.name, png));
+        written.push((name, png));
     }
     Ok(written)
 }

@@ -170,14 +170,33 @@ pub fn render(plot: &Plot, analysis: &Analysis) -> Result<Figure> {
 /// # Errors
 /// The first error in that order.
 pub fn render_all(analysis: &Analysis) -> Result<Vec<Figure>> {
-    render_all_at(analysis, style::PIXELS_PER_UNIT)
+    render_each(analysis, &[], |figure| figure)
 }
 
-fn render_all_at(analysis: &Analysis, pixels_per_unit: f32) -> Result<Vec<Figure>> {
-    let figures = on_all_cores(PLOTS.iter().collect(), |plot: &Plot| {
+/// Draws the plots of these names (none: all, as [`render_all`] does) on all cores; each core hands over a picture as soon as it is
+/// drawn. What `keep` returns is in the order of [`PLOTS`].
+///
+/// # Errors
+/// The first error in that order.
+pub fn render_each<T: Send>(
+    analysis: &Analysis,
+    names: &[String],
+    keep: impl Fn(Figure) -> T + Sync,
+) -> Result<Vec<T>> {
+    render_each_at(analysis, names, style::PIXELS_PER_UNIT, keep)
+}
+
+fn render_each_at<T: Send>(
+    analysis: &Analysis,
+    names: &[String],
+    pixels_per_unit: f32,
+    keep: impl Fn(Figure) -> T + Sync,
+) -> Result<Vec<T>> {
+    let named = |plot: &&Plot| names.is_empty() || names.iter().any(|name| name == plot.name);
+    let made = on_all_cores(PLOTS.iter().filter(named).collect(), |plot: &Plot| {
         let sheet = (plot.build)(analysis);
-        let left_out = plot.optional && sheet.missing.is_some();
-        (!left_out).then(|| render::figure(plot, &sheet, pixels_per_unit))
+        let left_out = names.is_empty() && plot.optional && sheet.missing.is_some();
+        (!left_out).then(|| render::figure(plot, &sheet, pixels_per_unit).map(&keep))
     });
-    figures.into_iter().flatten().collect()
+    made.into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@
 
 use super::canvas::Area;
 use super::sheet::{MOST_CASES, Sheet};
-use super::{Figure, PLOTS, Plot, fixture, render, render_all_at, style, text};
+use super::{Figure, PLOTS, Plot, fixture, render, render_each_at, style, text};
 use crate::analyze::Analysis;
 use kuva::render::render::{Primitive, TextAnchor};
 
@@ -47,6 +47,11 @@ fn sheet(name: &str, analysis: &Analysis) -> Sheet {
 
 fn plot(name: &str) -> &'static Plot {
     PLOTS.iter().find(|plot| plot.name == name).unwrap()
+}
+
+/// All plots, small.
+fn all_small(analysis: &Analysis) -> super::Result<Vec<Figure>> {
+    render_each_at(analysis, &[], 0.2, |figure| figure)
 }
 
 #[test]
@@ -191,8 +196,8 @@ fn repetitions_of_other_tools_are_a_series_of_their_own() {
 #[test]
 fn the_same_data_give_the_same_bytes_whatever_the_threads() {
     let analysis = fixture::one_group();
-    let parallel = render_all_at(&analysis, 0.2).unwrap();
-    let again = render_all_at(&analysis, 0.2).unwrap();
+    let parallel = all_small(&analysis).unwrap();
+    let again = all_small(&analysis).unwrap();
     // Nothing is varied in one group.
     let plots = || PLOTS.iter().filter(|plot| !plot.optional);
     let one_by_one: Vec<Figure> =
@@ -204,7 +209,7 @@ fn the_same_data_give_the_same_bytes_whatever_the_threads() {
 #[test]
 fn what_was_varied_has_a_plot_only_then() {
     let analysis = fixture::two_thread_counts();
-    let names: Vec<_> = render_all_at(&analysis, 0.2).unwrap().iter().map(|figure| figure.name).collect();
+    let names: Vec<_> = all_small(&analysis).unwrap().iter().map(|figure| figure.name).collect();
     assert!(names.contains(&"thread_scaling") && !names.contains(&"context_scaling"), "{names:?}");
 }
 
