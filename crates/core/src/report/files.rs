@@ -90,7 +90,10 @@ fn copy_images(dir: &Path, figures: &[(&str, PathBuf)]) -> Result<Vec<Image>> {
         let bytes = fs::read(from).map_err(|why| Error::Read { path: from.clone(), why })?;
         let file = format!("{name}.{kind}");
         let path = dir.join(IMAGES).join(&file);
-        write_whole(&path, &bytes)?;
+        // Most often the plots are still those of the last presentation.
+        if !fs::read(&path).is_ok_and(|old| old == bytes) {
+            write_whole(&path, &bytes)?;
+        }
         copied.push(Image { name: (*name).to_owned(), file, path, bytes: bytes.len() as u64 });
     }
     Ok(copied)

@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::parallel::on_all_cores;
 use crate::record::Event;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,13 @@ const HEAD: u64 = 4 << 20;
 /// Logs whose beginnings are in memory at once.
 const AT_ONCE: usize = 512;
 
-/// How the lines of events begin that tell something.
-const TELLING: [&str; 3] = [r#"{"event":"plan""#, r#"{"event":"launch""#, r#"{"event":"warning""#];
+/// How the lines of events begin that tell something: of the run and of what was measured, and of this case alone.
+const OF_THE_RUN: [&str; 2] = [r#"{"event":"plan""#, r#"{"event":"launch""#];
+const WARNING: &str = r#"{"event":"warning""#;
+
+/// What the logs of a run have in common whose plans and launches tell the same: the first of them is asked.
+const ALIKE: [&str; 8] =
+    ["run", "hostname", "framework", "engine_version", "device", "model", "quantize", "native_quantize"];
 
 /// What the raw logs of a folder tell. Logs of other tools tell nothing; one that cannot be read is left to `collate`.
 pub fn gather(folder: &Path) -> ReportContext {
@@ -26,8 +31,12 @@ pub fn gather(folder: &Path) -> ReportContext {
     let mut runs: BTreeMap<String, RunInfo> = BTreeMap::new();
     // That the file makes no sense is told where the logs are collated.
     let hosts = Hosts::read(folder).unwrap_or_default();
+    let mut asked = BTreeSet::new();
     for paths in logs(folder).chunks(AT_ONCE) {
-        for head in on_all_cores(paths.to_vec(), |path| Head::read(&path)).into_iter().flatten() {
+        for mut head in on_all_cores(paths.to_vec(), |path| Head::read(&path)).into_iter().flatten() {
+            if !asked.insert(ALIKE.map(|key| head.header.get(key).cloned())) {
+                head.lines.retain(|line| line.starts_with(WARNING));
+            }
             head.tell(&mut context, &mut runs, &hosts);
         }
     }
@@ -48,7 +57,8 @@ fn logs(folder: &Path) -> Vec<PathBuf> {
 /// The beginning of one of our own logs.
 struct Head {
     header: BTreeMap<String, String>,
-    events: Vec<Event>,
+    /// Lines of events that tell something.
+    lines: Vec<String>,
 }
 
 impl Head {
@@ -62,9 +72,8 @@ impl Head {
             header.extend(pair(&line));
         }
         // Plan and launch; warnings may stand behind them.
-        let telling = lines.take(8).filter(|line| TELLING.iter().any(|begin| line.starts_with(begin)));
-        let events = telling.filter_map(|line| serde_json::from_str(&line).ok()).collect();
-        Some(Head { header, events })
+        let telling = |line: &String| [WARNING].iter().chain(&OF_THE_RUN).any(|begin| line.starts_with(begin));
+        Some(Head { header, lines: lines.take(8).filter(telling).collect() })
     }
 
     fn tell(self, context: &mut ReportContext, runs: &mut BTreeMap<String, RunInfo>, hosts: &Hosts) {
@@ -74,8 +83,8 @@ impl Head {
         run.host = given.map(str::to_owned).or_else(|| get("hostname"));
         run.measured_on =
             get("started_utc").and_then(|time| time.get(..10).map(str::to_owned)).or(run.measured_on.take());
-        for event in &self.events {
-            match event {
+        for event in self.lines.iter().filter_map(|line| serde_json::from_str(line).ok()) {
+            match &event {
                 Event::Plan { manifest, machine, command, .. } => {
                     run.command.clone_from(command);
                     if let Ok(machine) = serde_json::from_value::<Machine>(machine.clone()) {
@@ -139,6 +148,18 @@ mod tests {
         );
         assert!(run.machine[0].starts_with("C, 2 cores"));
         assert_eq!(context.sources[0].source, "hf:a/m");
+        // Another quantization of the run may have another source, and each case its own warnings.
+        for (name, quantize, source, code) in [("a", "nf4", "b.gguf", "x"), ("b", "nf4", "not asked", "y")] {
+            let plan = plan.replace("hf:a/m", source);
+            let warning = format!(r#"{{"event":"warning","code":"{code}","message":"of {name}"}}"#);
+            let header = format!("tokometer-log: 1\nhostname: h\nrun: 7\nquantize: {quantize}\n");
+            std::fs::write(folder.join(format!("{name}.txt")), format!("{header}\n{plan}\n{warning}\n")).unwrap();
+        }
+        let context = gather(&folder);
+        let mut sources: Vec<_> = context.sources.iter().map(|source| source.source.as_str()).collect();
+        sources.sort();
+        assert_eq!(sources, ["b.gguf", "hf:a/m"]);
+        assert_eq!((context.runs.len(), context.warning_texts.len()), (1, 2));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
