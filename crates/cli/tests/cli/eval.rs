@@ -174,6 +174,16 @@ fn three_at_a_time_give_the_results_of_one_after_the_other() {
 }
 
 #[test]
+fn a_key_for_servers_does_not_lock_an_evaluation_out() {
+    let dir = Dir::new("eval-key");
+    let more = ["--quantize", "nf4", "--env", "copy", "--num-examples", "2", "--max-tokens", "2"];
+    let mut command = dir.command(&on_tiny("eval", "mock", &more));
+    let ran = Ran::of(command.env("TOKOMETER_API_KEY", "secret").output().unwrap());
+    assert_eq!(ran.code, 0, "{}", said(&ran));
+    assert_eq!(results(&dir)[0].1["num_examples"], 2);
+}
+
+#[test]
 fn what_is_named_twice_is_evaluated_once() {
     let dir = Dir::new("eval-jobs-twice");
     let more = ["--quantize", "nf4", "--env", "copy,copy", "--num-examples", "2", "--max-tokens", "2", "--jobs", "4"];
