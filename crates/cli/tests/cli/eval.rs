@@ -174,6 +174,15 @@ fn three_at_a_time_give_the_results_of_one_after_the_other() {
 }
 
 #[test]
+fn the_device_is_that_of_the_endpoint() {
+    let dir = Dir::new("eval-device");
+    let more = ["--quantize", "nf4", "--env", "copy", "--num-examples", "2", "--max-tokens", "2", "--device"];
+    let on = |device: &str| dir.run(&on_tiny("eval", "mock", &[&more[..], &[device]].concat()));
+    on("CPU").fails(0, &[]);
+    on("GPU7").fails(3, &["there is no such device"]);
+}
+
+#[test]
 fn a_key_for_servers_does_not_lock_an_evaluation_out() {
     let dir = Dir::new("eval-key");
     let more = ["--quantize", "nf4", "--env", "copy", "--num-examples", "2", "--max-tokens", "2"];
@@ -211,6 +220,7 @@ fn two_at_a_time_end_and_go_on(name: &str, signal: libc::c_int) {
     dir.write("mine.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
     let file = dir.path("mine.jsonl");
     let more = ["--quantize", "float16,nf4", "--env", file.to_str().unwrap(), "--jobs", "2"];
+    let more = [&more[..], &["--timeout", "700", "--device", "cpu"]].concat();
     let arguments = on_tiny("eval", "mock", &more);
     meet(&dir, 2, ", serve_us = \"2000\"");
     let mut child = dir.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -225,6 +235,12 @@ fn two_at_a_time_end_and_go_on(name: &str, signal: libc::c_int) {
     let endpoints = children(child.id());
     let workers: Vec<u32> = endpoints.iter().flat_map(|pid| children(*pid)).collect();
     assert_eq!((endpoints.len(), workers.len()), (2, 2));
+    for pid in &endpoints {
+        // The words of a command line end with zeros.
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        let given = |name: &str| line.split('\0').skip_while(|word| *word != name).nth(1);
+        assert_eq!((given("--timeout"), given("--device")), (Some("700"), Some("cpu")), "{line:?}");
+    }
     // SAFETY: a signal to a process of our own that nobody has waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
     assert!(!child.wait().unwrap().success());

@@ -47,7 +47,12 @@ pub fn known(common: &Common<'_>, found: &Found, subject: &mut Subject) -> Resul
         return Ok(needed(model, found.engine, native, None));
     }
     let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
-    let target = Target { device: None, ctx_tokens: Workload::default().ctx_tokens(), ubatch: None, options: &own };
+    let target = Target {
+        device: options.device.as_deref(),
+        ctx_tokens: Workload::default().ctx_tokens(),
+        ubatch: None,
+        options: &own,
+    };
     let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
     take(subject, &prepared.manifest);
     Ok(needed(model, found.engine, native, prepared.manifest.weights_bytes))
@@ -101,6 +106,11 @@ pub fn launch(common: &Common<'_>, found: &Found, quantize: &str, (job, jobs): (
     );
     words.extend([OsString::from("--model"), model.to_string().into()]);
     words.extend([OsString::from("--ctx-size"), CONTEXT.to_string().into()]);
+    let timeout = options.timeout.max(1);
+    words.extend([OsString::from("--timeout"), timeout.to_string().into()]);
+    if let Some(device) = &options.device {
+        words.extend([OsString::from("--device"), device.into()]);
+    }
     let asked = options.selection.threads.or(session.config.defaults.threads);
     if let Some(threads) = threads(asked, Machine::this().logical_cpus, jobs) {
         words.extend([OsString::from("--threads"), threads.to_string().into()]);
@@ -111,7 +121,7 @@ pub fn launch(common: &Common<'_>, found: &Found, quantize: &str, (job, jobs): (
     let job = if jobs > 1 { format!("-{job}") } else { String::new() };
     let name = format!("serve-{}-{quantize}{job}.log", found.engine.name);
     let log = session.folders.verifiers_results().join(".work").join(name);
-    Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(options.timeout.max(1)) })
+    Ok(Launch { program, arguments: words, log, patience: Duration::from_secs(timeout) })
 }
 
 /// Threads of each endpoint: as asked, else the processors divided between the jobs; `None` leaves it to the server.
