@@ -97,6 +97,7 @@ mod tests {
             chat_template: template.map(str::to_owned),
             can_score: true,
             native: "x".into(),
+            engine_version: "1".into(),
             fingerprint: "x".into(),
             created: 0,
         }

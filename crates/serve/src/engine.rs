@@ -43,6 +43,8 @@ pub struct Model {
     pub can_score: bool,
     /// The quantization that is computed with.
     pub native: String,
+    /// The engine's version as it names itself.
+    pub engine_version: String,
     /// Engine, its version and the quantization, for `system_fingerprint`.
     pub fingerprint: String,
     /// When it was loaded, seconds since 1970.
@@ -146,6 +148,7 @@ fn describe(worker: &mut Worker, loaded: Loaded) -> Result<Model, Failed> {
         eos_text,
         can_score: offers("score"),
         fingerprint: format!("{} {} {}", hello.engine, hello.engine_version, loaded.native_quantize),
+        engine_version: hello.engine_version,
         native: loaded.native_quantize,
         eos: loaded.eos,
         chat_template: loaded.chat_template,

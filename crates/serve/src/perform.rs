@@ -356,6 +356,7 @@ mod tests {
             chat_template: None,
             can_score: true,
             native: "mock-8".into(),
+            engine_version: "1".into(),
             fingerprint: "mock".into(),
             created: 0,
         }

@@ -156,7 +156,7 @@ impl Ready<'_> {
         if self.options.selection.json {
             let line = json!({
                 "ready": true, "url": url, "model": self.name, "engine": self.found.engine.name,
-                "quantize": self.quantize, "native": model.native,
+                "engine_version": model.engine_version, "quantize": self.quantize, "native": model.native,
             });
             terminal.line(&line.to_string());
         } else {

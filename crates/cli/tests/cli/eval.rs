@@ -57,6 +57,7 @@ fn each_quantization_is_evaluated_and_compared() {
             "{result}"
         );
         assert!(result["bits_per_weight"].as_f64().is_some() && result["native_quantize"].is_string(), "{result}");
+        assert!(result["engine_version"].as_str().is_some_and(|version| !version.is_empty()), "{result}");
         assert!(result["interval_95"].is_array() && result["task_sha256"].is_string(), "{result}");
     }
     assert!(journals(&dir).is_empty());
@@ -199,6 +200,7 @@ fn what_is_named_twice_is_evaluated_once() {
     dir.ok(&on_tiny("eval", "mock", &more));
     let found = results(&dir);
     assert_eq!(found.len(), 1);
+    assert_eq!(found[0].1["engine_version"], "1");
     // One alone is not beside others.
     assert!(found[0].1.get("jobs").is_none(), "{}", found[0].1);
 }

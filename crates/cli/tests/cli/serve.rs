@@ -72,7 +72,8 @@ fn one_line_says_that_it_is_ready_and_the_end_is_graceful() {
     let url = server.ready["url"].as_str().unwrap();
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/v1"), "{url}");
     let wanted = json!({
-        "ready": true, "url": url, "model": "synthetic-tiny-nf4", "engine": "mock", "quantize": "nf4", "native": "mock-4"
+        "ready": true, "url": url, "model": "synthetic-tiny-nf4", "engine": "mock", "engine_version": "1",
+        "quantize": "nf4", "native": "mock-4"
     });
     assert_eq!(server.ready, wanted);
     assert_eq!(server.get("/health", "").status, 200);
