@@ -115,6 +115,7 @@ async fn answered(site: &Site, request: Request, shape: Shape) -> Result<Respons
         Shape::Chat => chat::wanted(&asked, model)?,
         Shape::Text => completions::wanted(&asked)?,
     };
+    check_room(wanted.len(), site.settings.queue)?;
     let tells_logprobs = wanted.iter().any(|wanted| wanted.top_logprobs.is_some());
     let head = Head::new(shape, &site.settings.model, &model.fingerprint, tells_logprobs);
     let streams = asked.streams();
@@ -124,6 +125,18 @@ async fn answered(site: &Site, request: Request, shape: Shape) -> Result<Respons
         Some(tells_usage) => stream::streamed(head, tickets, tells_usage).await,
         None => stream::whole(head, tickets).await,
     }
+}
+
+/// Whether so many prompts ever fit into the queue together. If not, trying again is of no use and the client is told so.
+fn check_room(prompts: usize, queue: usize) -> Result<(), ApiError> {
+    if prompts <= queue {
+        return Ok(());
+    }
+    let message = format!(
+        "{prompts} prompts are more than this server takes in one request: {queue} at most (--parallel-queue); send \
+         several requests"
+    );
+    Err(ApiError::request(400, Some("too_many_prompts"), Some("prompt"), message))
 }
 
 /// The whole body, if it comes in time and is not too long.

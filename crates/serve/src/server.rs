@@ -30,7 +30,7 @@ pub struct Settings {
     pub model: String,
     /// The key that clients must send; `None`: none.
     pub api_key: Option<String>,
-    /// Requests that may wait for their turn.
+    /// Prompts that may wait for their turn.
     pub queue: usize,
     /// Bytes of a request's body.
     pub body_limit: usize,

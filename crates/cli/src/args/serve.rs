@@ -27,7 +27,7 @@ pub struct Serve {
     /// An engine's own setting, NAME=VALUE; may be repeated
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
-    /// Requests that may wait for their turn; more are refused with 503
+    /// Prompts that may wait for their turn; more are refused with 503, and with 400 if one request alone has more
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub parallel_queue: usize,
     /// Seconds without a token after which the engine counts as hung

@@ -390,6 +390,10 @@ fn a_full_queue_says_so() {
     server.wait_for(|active| active == 2);
     let refused = server.complete(json!({}));
     assert_eq!((refused.status, refused.code()), (503, "queue_full".into()));
+    // What no waiting would help is no matter of time.
+    let refused = server.complete(json!({"prompt": ["a", "b"]}));
+    assert_eq!((refused.status, refused.code()), (400, "too_many_prompts".into()));
+    assert!(refused.body.contains("1 at most"), "{}", refused.body);
 }
 
 #[test]
