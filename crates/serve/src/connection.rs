@@ -1,20 +1,61 @@
-//! Connections to clients that may be slow: the system holds little for each, and one that takes nothing for too long is
-//! given up.
+//! Connections to clients that may be slow: the system holds little for each, and one that takes nothing, or asks nothing,
+//! for too long is given up.
 
+use axum::Router;
 use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 /// Bytes that the system holds for a client. It tells of room when about a third of them were taken: with the megabytes of
 /// its own choice a client that reads slowly would look like one that reads nothing.
 const HELD: usize = 64 << 10;
+
+/// Serves all who connect until `close`, and then those that are being answered.
+pub async fn serve(mut listener: Patient, router: Router, mut close: oneshot::Receiver<()>) {
+    let patience = listener.patience;
+    let (open, closing) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, _) = listener.accept() => {
+                connections.spawn(answer(stream, router.clone(), patience, closing.clone()));
+            }
+            // What has ended is forgotten.
+            Some(_) = connections.join_next() => (),
+            _ = &mut close => break,
+        }
+    }
+    drop(listener);
+    drop(open);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers on a connection until the client leaves, until the head of a request, the first or a later one, is not there in
+/// time, or until `closing` has lost its sender and nothing is being answered.
+async fn answer(stream: Connection, router: Router, patience: Duration, mut closing: watch::Receiver<()>) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        // However it ended: there is nobody left to tell.
+        _ = served.as_mut() => return,
+        _ = closing.changed() => (),
+    }
+    served.as_mut().graceful_shutdown();
+    let _ = served.await;
+}
 
 /// Accepts connections that fail when a client takes nothing for so long.
 pub struct Patient {
@@ -46,7 +87,7 @@ impl Listener for Patient {
     }
 }
 
-/// A connection on which writing fails when nothing could be written for too long. Reading is not limited.
+/// A connection on which writing fails when nothing could be written for too long. Reading is not limited here.
 pub struct Connection {
     stream: TcpStream,
     patience: Duration,

@@ -3,11 +3,10 @@
 //! One thread runs the HTTP side, a second owns the worker. While the model loads, everything is answered by 503; stopping
 //! refuses what is new and what waits, and gives what is being computed some time to end.
 
-use crate::connection::Patient;
+use crate::connection::{self, Patient};
 use crate::engine::{self, Halt, Launch, Model};
 use crate::queue::Queue;
 use crate::router::{Site, router};
-use std::future::IntoFuture;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -36,7 +35,7 @@ pub struct Settings {
     pub body_limit: usize,
     /// How long a body may take to come.
     pub body_time: Duration,
-    /// How long a client may take nothing of what there is for it.
+    /// How long a client may take nothing of what there is for it, or let the head of its request wait.
     pub client_time: Duration,
     /// How long what is being computed may go on after the server was asked to stop.
     pub grace: Duration,
@@ -153,10 +152,7 @@ async fn run(
 ) -> Result<(), Error> {
     let (close, closed) = oneshot::channel::<()>();
     let listener = Patient::new(listener, site.settings.client_time);
-    let http = axum::serve(listener, router(Arc::clone(site))).with_graceful_shutdown(async move {
-        let _ = closed.await;
-    });
-    let http = tokio::spawn(http.into_future());
+    let http = tokio::spawn(connection::serve(listener, router(Arc::clone(site)), closed));
     let loaded = tokio::select! {
         loaded = loading => loaded,
         () = stop.asked() => return Ok(()),

@@ -33,7 +33,7 @@ pub struct Serve {
     /// Seconds without a token after which the engine counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
-    /// Seconds in which a client takes nothing of its answer, after which it counts as gone
+    /// Seconds in which a client takes nothing of its answer, or sends no whole request head, after which it counts as gone
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub client_timeout: u64,
 }

@@ -295,6 +295,25 @@ fn clients_that_stop_reading_are_given_up_and_hold_up_and_leave_nothing() {
 }
 
 #[test]
+fn connections_on_which_nothing_is_asked_are_closed_and_none_that_waits_for_an_answer() {
+    let dir = Dir::new("serve-idle");
+    let server = Server::start(&dir, &["--client-timeout", "1", "--option", "serve_us=50000"]);
+    let silent = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"POST /v1/completions HTTP/1.1\r\nHost: local").unwrap();
+    let mut kept = server.connect();
+    kept.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // Whose answer takes longer than that is not idle.
+    assert_eq!(server.complete(json!({"max_tokens": 40})).status, 200);
+    for (mut stream, begin) in [(silent, ""), (half, ""), (kept, "HTTP/1.1 200 OK")] {
+        let mut text = String::new();
+        // This fails where the server does not end it.
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(begin) && text.is_empty() == begin.is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn a_whole_answer_that_is_not_taken_is_dropped() {
     let dir = Dir::new("serve-stalled-whole");
     let server = Server::start(&dir, &["--client-timeout", "1"]);
