@@ -21,6 +21,8 @@ use tokio::time::{Sleep, sleep};
 /// Bytes that the system holds for a client. It tells of room when about a third of them were taken: with the megabytes of
 /// its own choice a client that reads slowly would look like one that reads nothing.
 const HELD: usize = 64 << 10;
+/// No request is waited for longer: hyper adds the time to the clock, which has an end.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Serves all who connect until `close`, and then those that are being answered.
 pub async fn serve(mut listener: Patient, router: Router, mut close: oneshot::Receiver<()>) {
@@ -46,7 +48,7 @@ pub async fn serve(mut listener: Patient, router: Router, mut close: oneshot::Re
 /// time, or until `closing` has lost its sender and nothing is being answered.
 async fn answer(stream: Connection, router: Router, patience: Duration, mut closing: watch::Receiver<()>) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(patience);
+    builder.timer(TokioTimer::new()).header_read_timeout(patience.min(LONGEST));
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
         // However it ended: there is nobody left to tell.
