@@ -2,10 +2,10 @@
 
 use super::{Job, Prompt};
 use crate::engine::{Failed, Kind, ModelFormat, Worker};
-use tokometer_protocol::{Answer, Generate, Generated, Load, Loaded, Request};
+use tokometer_protocol::{Answer, Generate, Generated, Load, Loaded, Progress, Request};
 
-/// Loads the job's model.
-pub(super) fn load(worker: &mut Worker, job: &Job) -> Result<Loaded, Failed> {
+/// Loads the job's model; `tell` hears how far that is, in a few words.
+pub(super) fn load(worker: &mut Worker, job: &Job, mut tell: impl FnMut(&str)) -> Result<Loaded, Failed> {
     let settings = &job.case.settings;
     let request = Load {
         model: job.model_path.display().to_string(),
@@ -19,9 +19,20 @@ pub(super) fn load(worker: &mut Worker, job: &Job) -> Result<Loaded, Failed> {
         quantize: (job.engine.format != ModelFormat::Gguf).then(|| job.case.native.clone()),
         options: settings.options.clone(),
     };
-    match worker.call(Request::Load(request), |_| ())? {
+    match worker.call(Request::Load(request), |progress| tell(&how_far(progress)))? {
         Answer::Loaded(loaded) => Ok(*loaded),
         other => Err(Failed::new(Kind::Garbage, format!("load was answered by {other:?}"))),
+    }
+}
+
+/// `reading weights 40%`, or the stage alone where nobody knows how much there is.
+fn how_far(progress: &Progress) -> String {
+    match progress.total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(progress.done.min(total)) * 100 / u128::from(total);
+            format!("{} {percent}%", progress.stage)
+        }
+        _ => progress.stage.clone(),
     }
 }
 
@@ -80,6 +91,14 @@ mod tests {
     fn good() -> (Generated, Prompt) {
         let generated = Generated { prompt_tokens: 2, tokens: vec![1, 2], done_ns: vec![5, 9], ..Generated::default() };
         (generated, Prompt { context: vec![], prompt: vec![7, 8] })
+    }
+
+    #[test]
+    fn progress_is_told_in_percent_where_the_whole_is_known() {
+        let told = |done, total| how_far(&Progress { stage: "loading".into(), done, total });
+        assert_eq!(told(u64::MAX / 2, Some(u64::MAX)), "loading 49%");
+        assert_eq!(told(7, Some(5)), "loading 100%");
+        assert_eq!((told(3, None), told(0, Some(0))), ("loading".to_owned(), "loading".to_owned()));
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl Running<'_> {
 
     fn load(&mut self, live: &mut Live, around: &Around<'_>) -> Result<(), Trouble> {
         self.detail(around, "loading");
-        let loaded = ask::load(&mut live.worker, self.job)?;
+        let loaded = ask::load(&mut live.worker, self.job, |stage| self.detail(around, stage))?;
         live.computing = loaded.pid.unwrap_or(live.computing);
         self.need = Need::of(&loaded, &live.worker.hello);
         let cold = cold_start(&loaded.details);
