@@ -89,6 +89,9 @@ pub struct Sweep {
     /// share a processor and a power supply: rows that were measured so carry the warning `overlapped`
     #[arg(long, conflicts_with = "on")]
     pub overlap: bool,
+    /// One after the other, though the sweep was begun with --overlap or tokometer.toml asks for it
+    #[arg(long, conflicts_with = "overlap")]
+    pub no_overlap: bool,
     /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
     #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
     pub on: Option<String>,
@@ -150,7 +153,7 @@ mod tests {
             assert_eq!(refused(given), Some(ErrorKind::ArgumentConflict), "{given:?}");
         }
         // How it is done may be another way each time.
-        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--measure-only", "--json"]), None);
+        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--no-overlap", "--json"]), None);
     }
 
     #[test]

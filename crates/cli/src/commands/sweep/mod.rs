@@ -157,7 +157,7 @@ fn do_all(
     let (shelf, machine) = (&shelf, Machine::this());
     let measuring = measure::Measuring { session, place, stored, foresight, shelf, machine, stop, follow, books };
     // A task of a cluster is one block.
-    let overlap = options.task.is_none() && (options.overlap || stored.overlap);
+    let overlap = options.task.is_none() && (options.overlap || (stored.overlap && !options.no_overlap));
     measuring.all(blocks, overlap)
 }
 
