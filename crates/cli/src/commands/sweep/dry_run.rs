@@ -26,9 +26,10 @@ struct Row<'a> {
 }
 
 /// Lists the plan.
-pub fn show(session: &Session<'_>, stored: &Stored, foresight: &Foresight, as_json: bool) -> Result<()> {
+pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()> {
     let place = Place::new(&session.folders.root);
     let state = standing(&place)?;
+    let foresight = Foresight::new(stored);
     let calibration = foresight.calibration(stored, &state);
     let available = machine::available_memory(Path::new("/"));
     let missing = missing_engines(session, stored);
