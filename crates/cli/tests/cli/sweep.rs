@@ -192,6 +192,11 @@ fn a_failing_engine_is_a_failed_case_and_is_tried_again_on_request() {
     let ran = dir.ok(&["sweep", "--resume", "--retry-failed", "--measure-only"]);
     assert!(ran.out.contains("4 measured, 0 failed"), "{}", ran.out);
     assert_eq!(dir.logs().len(), 4);
+    // Whoever went on with it, the recorded command line is the one that began it.
+    for log in dir.logs() {
+        let text = std::fs::read_to_string(dir.path("benchmark_output").join(&log)).unwrap();
+        assert!(text.contains("fault_launch=2") && !text.contains("--resume"), "{log}");
+    }
     dir.ok(&["collate"]);
     assert!(dir.rows().iter().all(|row| row["status"] == "ok"));
 }

@@ -125,7 +125,7 @@ impl<'a> Measuring<'a> {
             ends: self.stored.ends,
             resident: self.stored.resident,
             machine: self.machine.clone(),
-            command: super::run::command_line(),
+            command: self.stored.command.clone(),
             timeouts: settings::timeouts(self.stored.timeout_s),
             seed: block.cases.first().map_or(42, |planned| planned.case.seed),
             leave_open: true,
