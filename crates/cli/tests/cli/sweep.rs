@@ -138,6 +138,16 @@ fn a_dry_run_fits_the_terminal_and_says_what_is_ready() {
     assert!(ran.out.contains("9 case(s) in 1 block(s)") && ran.out.contains("a first guess"), "{}", ran.out);
 }
 
+#[test]
+fn a_dry_run_knows_the_memory_limit() {
+    let dir = Dir::new("sweep-dry-limit");
+    let wide = ["sweep", "--engine", "mock", "--model", "synthetic:1B", "--quantize", "int8", "--depth", "0,100000"];
+    let ran = dir.ok(&[&wide[..], &["--memory-limit", "4G", "--dry-run", "--json"]].concat());
+    let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let states: Vec<_> = plan["cases"].as_array().unwrap().iter().map(|case| case["state"].clone()).collect();
+    assert_eq!(states, ["", "will not fit"]);
+}
+
 /// What an engine does not offer, what does not fit and what is not installed are rows, and the rest is measured.
 #[test]
 fn what_cannot_be_measured_is_a_row_with_its_reason() {

@@ -46,6 +46,11 @@ impl Foresight {
         }
     }
 
+    /// Bytes of a model's weights with 16 bits for each, where its shape is known.
+    pub fn half_precision(&self, model: &str) -> Option<u64> {
+        Some(self.shapes.get(model)?.params.saturating_mul(2))
+    }
+
     /// Seconds of a case, corrected by what was measured.
     pub fn seconds(&self, planned: &Planned, calibration: &Calibration) -> Option<f64> {
         let raw = self.seconds.get(&planned.hash).filter(|_| planned.refused.is_none())?;
