@@ -172,13 +172,14 @@ Examples:
 
 Exit code 3: a log was changed after it was written.")]
     Show(Show),
-    /// Run the command line of an earlier measurement again
+    /// Measure again what was measured earlier, by the recorded command line
     #[command(after_help = "\
 Examples:
   tokometer rerun 1a2b3c4d
   tokometer --dir elsewhere rerun results/benchmark_output/llamacpp_host_1B_nf4_seed42_uuid1a2b3c4d.txt
 
-The options are those of the recorded command line; the working folder and tokometer.toml are those of now.")]
+The options are those of the recorded command line; the working folder and tokometer.toml are those of now. Of a sweep the
+case of the log is measured, alone: the sweep itself would find it finished.")]
     Rerun(Rerun),
     /// Results of other machines into the working folder: raw logs, verifiers' results, sweeps' journals
     #[command(after_help = "\

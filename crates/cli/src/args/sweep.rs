@@ -74,7 +74,7 @@ pub struct Sweep {
     /// Go on with the sweep of this folder, with the options that it was begun with
     #[arg(long, conflicts_with_all = ["engine", "model", "size", "quantize", "prompt_tokens", "gen_tokens", "depth", "threads",
         "batch", "ubatch", "kv_type", "flash_attn", "device", "seed", "options", "launches", "rounds", "until", "budget",
-        "repetitions", "quick", "again"])]
+        "ratios", "repetitions", "warmup", "quick", "resident", "memory_limit", "timeout", "converter", "again"])]
     pub resume: bool,
     /// Measure cases again that failed or were skipped; their old logs are kept in benchmark_output/superseded/
     #[arg(long)]
@@ -89,6 +89,9 @@ pub struct Sweep {
     /// share a processor and a power supply: rows that were measured so carry the warning `overlapped`
     #[arg(long, conflicts_with = "on")]
     pub overlap: bool,
+    /// One after the other, though the sweep was begun with --overlap or tokometer.toml asks for it
+    #[arg(long, conflicts_with = "overlap")]
+    pub no_overlap: bool,
     /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
     #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
     pub on: Option<String>,
@@ -129,7 +132,29 @@ fn of_blocks(arg: Arg) -> Arg {
 mod tests {
     use super::OF_BLOCKS;
     use crate::args::Args;
-    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn a_sweep_that_goes_on_takes_no_options_that_the_plan_has() {
+        let refused = |more: &[&str]| {
+            let words = ["tokometer", "sweep", "--resume"].iter().chain(more);
+            Args::try_parse_from(words).err().map(|error| error.kind())
+        };
+        for given in [
+            &["--engine", "mock"][..],
+            &["--memory-limit", "4G"],
+            &["--timeout", "5"],
+            &["--warmup", "2"],
+            &["--ratios"],
+            &["--resident", "never"],
+            &["--converter", "convert.py"],
+        ] {
+            assert_eq!(refused(given), Some(ErrorKind::ArgumentConflict), "{given:?}");
+        }
+        // How it is done may be another way each time.
+        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--no-overlap", "--json"]), None);
+    }
 
     #[test]
     fn a_sweep_speaks_of_its_blocks() {

@@ -1,5 +1,6 @@
 //! One file for each command. A command does its step and tells what came of it; the exit code is its result.
 
+mod again;
 mod all;
 mod analyze;
 mod collate;

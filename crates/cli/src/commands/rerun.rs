@@ -1,6 +1,6 @@
-//! `tokometer rerun`: the command line of an earlier measurement, once more, in the working folder of now.
+//! `tokometer rerun`: an earlier measurement once more, in the working folder of now.
 
-use super::{OK, SOME_FAILED, Session};
+use super::{OK, SOME_FAILED, Session, again};
 use crate::args::Rerun;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -24,11 +24,11 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
             "{} is not as it was written: {}; its command line is not run. If you trust it: {}",
             edited.log.display(),
             edited.check.problems.join("; "),
-            shell::line(&edited.command)
+            shell::line(&again::line(edited))
         ));
         return Ok(SOME_FAILED);
     }
-    let words = here(recorded, &session.folders.root);
+    let words = here(&recorded, &session.folders.root);
     for difference in all.first().map(differences).unwrap_or_default() {
         terminal.warn(&difference);
     }
@@ -42,11 +42,11 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
     run(Command::new(program).args(words))
 }
 
-/// The command line that all logs share.
-fn the_one<'a>(name: &str, all: &'a [Provenance]) -> Result<&'a [String]> {
-    let lines: BTreeSet<&[String]> = all.iter().map(|one| one.command.as_slice()).filter(|c| !c.is_empty()).collect();
+/// The command line that measures all logs again.
+fn the_one(name: &str, all: &[Provenance]) -> Result<Vec<String>> {
+    let lines: BTreeSet<Vec<String>> = all.iter().map(again::line).filter(|line| !line.is_empty()).collect();
     match lines.into_iter().collect::<Vec<_>>().as_slice() {
-        &[one] => Ok(one),
+        [one] => Ok(one.clone()),
         [] => bail!("no command line is recorded for {name:?}: the run was cut off before it began"),
         several => {
             let lines: Vec<String> = several.iter().map(|line| format!("  {}", shell::line(line))).collect();

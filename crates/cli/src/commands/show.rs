@@ -1,6 +1,6 @@
 //! `tokometer show`: where a figure came from.
 
-use super::{OK, SOME_FAILED, Session, print_json};
+use super::{OK, SOME_FAILED, Session, again, print_json};
 use crate::args::Show;
 use crate::terminal::{Style, Terminal};
 use anyhow::Result;
@@ -51,6 +51,11 @@ fn print(terminal: &Terminal, one: &Provenance) {
     if !one.command.is_empty() {
         // Not broken into lines: it is to be copied.
         terminal.line(&terminal.paint(Style::Bold, &shell::line(&one.command)));
+    }
+    let again = again::line(one);
+    if again != one.command {
+        terminal.line("This case alone, as `tokometer rerun` measures it again:");
+        terminal.line(&terminal.paint(Style::Bold, &shell::line(&again)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `show` and `rerun`: a stranger can tell how a figure came about, and measure it again.
 
-use crate::dir::{Dir, Ran};
+use crate::dir::{Dir, Ran, on_tiny};
 use serde_json::Value;
 
 /// A folder with one measured case, the name of its log and the log's uuid.
@@ -87,6 +87,31 @@ fn rerun_measures_the_same_case_again() {
     }
     assert_eq!(both[0]["header"]["case"], both[1]["header"]["case"]);
     assert_ne!(both[0]["header"]["run"], both[1]["header"]["run"]);
+}
+
+/// The sweep itself would find the case finished.
+#[test]
+fn rerun_measures_the_case_of_a_sweep_by_itself() {
+    let dir = Dir::new("rerun-sweep");
+    let small = ["--quantize", "default,nf4", "--prompt-tokens", "8", "--gen-tokens", "4", "--seed", "7"];
+    let often = ["--launches", "1", "--repetitions", "2", "--timeout", "600", "--measure-only"];
+    dir.ok(&on_tiny("sweep", "mock", &[&small[..], &often].concat()));
+    let logs = dir.logs();
+    let uuid = uuid(&logs[0]);
+    let line = dir.ok(&["rerun", &uuid, "--dry-run"]).out;
+    for text in [" run --engine mock", "--seed 7", "--launches 1 --repetitions 2", "--timeout 600"] {
+        assert!(line.contains(text), "{text:?}: {line}");
+    }
+    let told = dir.ok(&["show", &uuid]).out;
+    assert!(told.contains(" sweep --engine mock") && told.contains("\ntokometer run --engine mock"), "{told}");
+    dir.ok(&["rerun", &uuid]);
+    let new: Vec<String> = dir.logs().into_iter().filter(|log| !logs.contains(log)).collect();
+    assert_eq!(new.len(), 1);
+    let (before, after) = (shown(&dir, &logs[0])[0].clone(), shown(&dir, &new[0])[0].clone());
+    for key in ["case", "prompt", "repetitions", "schedule"] {
+        assert_eq!(before[key], after[key], "{key}");
+    }
+    assert_eq!(before["header"]["case"], after["header"]["case"]);
 }
 
 #[test]

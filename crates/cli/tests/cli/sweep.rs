@@ -138,6 +138,16 @@ fn a_dry_run_fits_the_terminal_and_says_what_is_ready() {
     assert!(ran.out.contains("9 case(s) in 1 block(s)") && ran.out.contains("a first guess"), "{}", ran.out);
 }
 
+#[test]
+fn a_dry_run_knows_the_memory_limit() {
+    let dir = Dir::new("sweep-dry-limit");
+    let wide = ["sweep", "--engine", "mock", "--model", "synthetic:1B", "--quantize", "int8", "--depth", "0,100000"];
+    let ran = dir.ok(&[&wide[..], &["--memory-limit", "4G", "--dry-run", "--json"]].concat());
+    let plan: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let states: Vec<_> = plan["cases"].as_array().unwrap().iter().map(|case| case["state"].clone()).collect();
+    assert_eq!(states, ["", "will not fit"]);
+}
+
 /// What an engine does not offer, what does not fit and what is not installed are rows, and the rest is measured.
 #[test]
 fn what_cannot_be_measured_is_a_row_with_its_reason() {
@@ -192,6 +202,11 @@ fn a_failing_engine_is_a_failed_case_and_is_tried_again_on_request() {
     let ran = dir.ok(&["sweep", "--resume", "--retry-failed", "--measure-only"]);
     assert!(ran.out.contains("4 measured, 0 failed"), "{}", ran.out);
     assert_eq!(dir.logs().len(), 4);
+    // Whoever went on with it, the recorded command line is the one that began it.
+    for log in dir.logs() {
+        let text = std::fs::read_to_string(dir.path("benchmark_output").join(&log)).unwrap();
+        assert!(text.contains("fault_launch=2") && !text.contains("--resume"), "{log}");
+    }
     dir.ok(&["collate"]);
     assert!(dir.rows().iter().all(|row| row["status"] == "ok"));
 }

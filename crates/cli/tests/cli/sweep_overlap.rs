@@ -150,6 +150,11 @@ fn a_lane_that_fails_stops_nobody() {
     let rows = dir.rows();
     let of_status = |status: &str| rows.iter().filter(|row| row["status"] == status).count();
     assert_eq!((of_status("ok"), of_status("failed")), (2 * 4, 2));
+    // It goes on in turn where that is asked for.
+    let in_turn = ["sweep", "--resume", "--retry-failed", "--no-overlap", "--measure-only"];
+    let ran = Ran::of(command(&dir, &in_turn).output().unwrap());
+    ran.fails(3, &["2 to do"]);
+    assert!(!ran.err.contains("overlaps") && !ran.err.contains("at the same time"), "{}", ran.err);
 }
 
 /// The harness is killed at twenty points; what comes out is what an undisturbed sweep makes.

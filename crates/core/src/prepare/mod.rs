@@ -15,7 +15,8 @@ mod store;
 pub mod synthetic;
 
 pub use manifest::{Manifest, SourceFile, SourceInfo};
-pub use source::Source;
+pub use quantize::base_of;
+pub use source::{Source, is_to_be_made};
 pub use store::Store;
 
 use crate::engine::{Discovery, Engine, Failed, ModelFormat};

@@ -14,6 +14,8 @@ use tokometer_protocol::{Answer, Request as Ask};
 const CONVERTER: u32 = 1;
 /// The file in a prepared model's folder.
 const FILE: &str = "model.gguf";
+/// The conversion that quantizations are made from; it is kept beside them.
+const BASE: (&str, convert::Dtype) = ("F16", convert::Dtype::F16);
 /// Native types that are conversions, not quantizations.
 const PLAIN: &[(&str, convert::Dtype)] =
     &[("F16", convert::Dtype::F16), ("BF16", convert::Dtype::Bf16), ("F32", convert::Dtype::F32)];
@@ -26,10 +28,15 @@ pub fn gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dy
     match PLAIN.iter().find(|(name, _)| *name == request.native) {
         Some((name, dtype)) => converted(store, source, request, name, *dtype, progress),
         None => {
-            let base = converted(store, source, request, "F16", convert::Dtype::F16, progress)?;
+            let base = converted(store, source, request, BASE.0, BASE.1, progress)?;
             quantized(store, source, request, &base.path, base.manifest.tools, progress)
         }
     }
+}
+
+/// The native type of the file that a quantization of a checkpoint is made from; `None` for what is converted at once.
+pub fn base_of(native: &str) -> Option<&'static str> {
+    PLAIN.iter().all(|(name, _)| *name != native).then_some(BASE.0)
 }
 
 /// The checkpoint itself, for engines that load and quantize it themselves.
@@ -234,7 +241,12 @@ fn measure(manifest: &mut Manifest, file: &gguf::Gguf) {
 
 #[cfg(test)]
 mod tests {
-    use super::estimated_bytes;
+    use super::{base_of, estimated_bytes};
+
+    #[test]
+    fn what_is_quantized_has_a_base_and_what_is_converted_has_none() {
+        assert_eq!(["Q4_K_M", "F16", "BF16"].map(base_of), [Some("F16"), None, None]);
+    }
 
     #[test]
     fn estimates_are_above_what_was_seen() {

@@ -69,10 +69,20 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
     })
 }
 
+/// Whether a checkpoint is made up and is still to be written.
+pub fn is_to_be_made(store: &Store, model: &ModelRef) -> bool {
+    let ModelRef::Synthetic(name) = model else { return false };
+    let is_there = |geometry| synthetic_place(store, geometry).join("config.json").is_file();
+    synthetic::Geometry::find(name).is_ok_and(|geometry| !is_there(geometry))
+}
+
+fn synthetic_place(store: &Store, geometry: &synthetic::Geometry) -> PathBuf {
+    store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED))
+}
+
 fn synthetic_folder(store: &Store, name: &str, progress: &dyn Progress) -> Result<PathBuf> {
     let geometry = synthetic::Geometry::find(name)?;
-    let place =
-        store.place(&format!("synthetic-{}", geometry.name), &(synthetic::VERSION, geometry.name, SYNTHETIC_SEED));
+    let place = synthetic_place(store, geometry);
     let config = place.join("config.json");
     store.make_raw(&place, progress, &|| config.is_file(), |folder| {
         synthetic::generate(geometry, SYNTHETIC_SEED, folder, progress)?;

@@ -90,6 +90,11 @@ pub fn footprint(case: &Case, shape: &Shape, weights: Option<u64>) -> Footprint 
     Footprint { weights: weights.unwrap_or(computed), kv: kv as u64, overhead: OVERHEAD }
 }
 
+/// What a prepared model of unknown shape needs at least; `weights` are its bytes.
+pub fn at_least(weights: u64) -> Footprint {
+    Footprint { weights, kv: 0, overhead: OVERHEAD }
+}
+
 /// Bits per weight that an engine computes with. tinygrad's `default` is float32 on a CPU.
 fn bits(engine: &str, native: &str) -> f64 {
     match (engine, native) {

@@ -1,16 +1,17 @@
 //! `sweep --dry-run`: every case with estimated time, memory and disk, and what will be skipped and why.
 
+use super::prepare::Shelf;
 use super::{Foresight, standing};
 use crate::commands::{Session, print_json};
-use crate::settings::{self, Found};
+use crate::settings;
 use crate::terminal::{Align, Style, Table, duration};
 use anyhow::Result;
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
 use tokometer_core::engine::{self, ModelFormat};
-use tokometer_core::machine;
+use tokometer_core::plan::ModelRef;
 use tokometer_core::plan::sweep::{Planned, shape};
+use tokometer_core::prepare::{Store, base_of, is_to_be_made};
 use tokometer_core::sweep::{Finish, Place, State, Stored};
 
 /// Rows that are listed; more are counted.
@@ -21,29 +22,42 @@ struct Row<'a> {
     planned: &'a Planned,
     seconds: Option<f64>,
     memory: Option<u64>,
-    disk: Option<u64>,
+    /// What preparing it writes, as far as sizes are known.
+    disk: Vec<Written<'a>>,
     note: String,
 }
 
+/// A model that preparing writes.
+struct Written<'a> {
+    /// For which engine; nothing for a checkpoint, which all share.
+    engine: &'a str,
+    /// Its native type; nothing for a checkpoint.
+    native: &'a str,
+    bytes: u64,
+}
+
 /// Lists the plan.
-pub fn show(session: &Session<'_>, stored: &Stored, foresight: &Foresight, as_json: bool) -> Result<()> {
+pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()> {
     let place = Place::new(&session.folders.root);
     let state = standing(&place)?;
+    let foresight = Foresight::new(stored);
     let calibration = foresight.calibration(stored, &state);
-    let available = machine::available_memory(Path::new("/"));
-    let missing = missing_engines(session, stored);
+    let (shelf, missing) = look_for_engines(session, stored, &state);
     let mut ready = Ready::new(session);
     let mut rows = Vec::new();
     for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
         let memory = foresight.memory(planned, None);
+        let free = shelf.memory_for(planned).map(|(free, _)| free);
         let note = match fate(planned, &state, &missing) {
             Some(note) => note,
-            None if memory.zip(available).is_some_and(|(memory, free)| memory.total() > free) => "will not fit".into(),
+            None if memory.zip(free).is_some_and(|(memory, free)| memory.total() > free) => "will not fit".into(),
             None if ready.is(planned) => "model ready".into(),
             None => String::new(),
         };
         let open = state.of(&planned.hash).is_none() && !missing.contains_key(planned.case.engine.as_str());
-        let disk = memory.filter(|_| open && is_written(planned) && !ready.is(planned)).map(|memory| memory.weights);
+        let weights = memory.filter(|_| open).map(|memory| memory.weights);
+        let half = foresight.half_precision(&planned.case.model);
+        let disk = weights.map(|weights| written(planned, weights, half, &mut ready)).unwrap_or_default();
         let seconds = foresight.seconds(planned, &calibration).filter(|_| open);
         rows.push(Row { planned, seconds, memory: memory.map(|memory| memory.total()), disk, note });
     }
@@ -76,12 +90,34 @@ pub fn show(session: &Session<'_>, stored: &Stored, foresight: &Foresight, as_js
 
 /// Bytes for models, each counted once.
 fn disk_in_all(rows: &[Row<'_>]) -> u64 {
-    let mut models = BTreeMap::new();
+    let mut models: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
     for row in rows {
-        let case = &row.planned.case;
-        models.insert((&case.engine, &case.model, &case.native), row.disk.unwrap_or(0));
+        for one in &row.disk {
+            let bytes = models.entry((one.engine, row.planned.case.model.as_str(), one.native)).or_insert(0);
+            *bytes = (*bytes).max(one.bytes);
+        }
     }
     models.values().sum()
+}
+
+/// What preparing a case writes: the checkpoint, if it is made up, the file that the model is quantized from, and the model.
+/// `half` are the bytes of the weights with 16 bits for each.
+fn written<'a>(planned: &'a Planned, weights: u64, half: Option<u64>, ready: &mut Ready) -> Vec<Written<'a>> {
+    let case = &planned.case;
+    let Ok(engine) = engine::by_name(&case.engine) else { return Vec::new() };
+    let mut all = Vec::new();
+    if let Some(bytes) = half.filter(|_| engine.format != ModelFormat::Nothing && !ready.has_checkpoint(&case.model)) {
+        all.push(Written { engine: "", native: "", bytes });
+    }
+    if !is_written(planned) || ready.is(planned) {
+        return all;
+    }
+    let base = base_of(&case.native).filter(|base| engine.format == ModelFormat::Gguf && !ready.has(planned, base));
+    if let Some((native, bytes)) = base.zip(half) {
+        all.push(Written { engine: &case.engine, native, bytes });
+    }
+    all.push(Written { engine: &case.engine, native: &case.native, bytes: weights });
+    all
 }
 
 /// What is known of it already.
@@ -99,16 +135,21 @@ fn fate(planned: &Planned, state: &State, missing: &BTreeMap<&str, String>) -> O
     missing.contains_key(planned.case.engine.as_str()).then(|| "not installed".into())
 }
 
-fn missing_engines(session: &Session<'_>, stored: &Stored) -> BTreeMap<&'static str, String> {
+/// The engines of open cases with their devices, and in words what is missing of those that are not installed.
+fn look_for_engines<'a>(
+    session: &Session<'_>,
+    stored: &'a Stored,
+    state: &State,
+) -> (Shelf, BTreeMap<&'a str, String>) {
+    let (mut shelf, mut missing) = (Shelf::empty(), BTreeMap::new());
     let cases = stored.blocks.iter().flat_map(|block| &block.cases);
-    let mut missing = BTreeMap::new();
-    for engine in cases.filter_map(|planned| engine::by_name(&planned.case.engine).ok()) {
-        if !missing.contains_key(engine.name) {
-            let found = Found { engine, worker: engine::find_worker(engine, &session.config.overrides(engine.name)) };
-            missing.insert(engine.name, found.missing());
+    for planned in cases.filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()) {
+        let name = planned.case.engine.as_str();
+        if let Some(text) = shelf.look_for(session, name) {
+            missing.insert(name, text);
         }
     }
-    missing.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+    (shelf, missing)
 }
 
 /// Whether preparing the case writes a model of its own.
@@ -119,24 +160,42 @@ fn is_written(planned: &Planned) -> bool {
 
 /// Which models lie in the store: by the manifests there, for nothing is to be downloaded or hashed here.
 struct Ready {
+    store: Store,
+    /// Engine, model and native type.
     models: Vec<(String, String, String)>,
+    /// Whether a model has its checkpoint, as far as that has been asked.
+    checkpoints: HashMap<String, bool>,
 }
 
 impl Ready {
     fn new(session: &Session<'_>) -> Ready {
-        let mut models = Vec::new();
-        for entry in std::fs::read_dir(session.folders.store().folder()).into_iter().flatten().flatten() {
-            if let Some(manifest) = session.folders.store().finished(&entry.path()) {
+        let (store, mut models) = (session.folders.store(), Vec::new());
+        for entry in std::fs::read_dir(store.folder()).into_iter().flatten().flatten() {
+            if let Some(manifest) = store.finished(&entry.path()) {
                 models.push((manifest.engine, manifest.source.model, manifest.native));
             }
         }
-        Ready { models }
+        Ready { store, models, checkpoints: HashMap::new() }
     }
 
-    fn is(&mut self, planned: &Planned) -> bool {
+    fn is(&self, planned: &Planned) -> bool {
+        self.has(planned, engine::on_device(&planned.case.native, true))
+    }
+
+    /// Whether the model of a case lies there in another native type.
+    fn has(&self, planned: &Planned, native: &str) -> bool {
         let case = &planned.case;
-        let native = engine::on_device(&case.native, true);
         self.models.iter().any(|(engine, model, made)| *engine == case.engine && *model == case.model && made == native)
+    }
+
+    /// Whether a model's checkpoint is there, or is none that is made here.
+    fn has_checkpoint(&mut self, model: &str) -> bool {
+        if let Some(known) = self.checkpoints.get(model) {
+            return *known;
+        }
+        let is_there = !model.parse::<ModelRef>().is_ok_and(|model| is_to_be_made(&self.store, &model));
+        self.checkpoints.insert(model.to_owned(), is_there);
+        is_there
     }
 }
 
@@ -179,11 +238,54 @@ fn json_of(session: &Session<'_>, stored: &Stored, rows: &[Row<'_>]) -> Result<(
     let cases: Vec<_> = rows
         .iter()
         .map(|row| {
+            let disk = (!row.disk.is_empty()).then(|| row.disk.iter().map(|one| one.bytes).sum::<u64>());
             json!({
                 "hash": row.planned.hash, "case": row.planned.case, "refused": row.planned.refused, "state": row.note,
-                "seconds": row.seconds, "memory_bytes": row.memory, "disk_bytes": row.disk,
+                "seconds": row.seconds, "memory_bytes": row.memory, "disk_bytes": disk,
             })
         })
         .collect();
     print_json(session.terminal, &json!({ "blocks": stored.blocks.len(), "excluded": stored.excluded, "cases": cases }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokometer_core::plan::{Case, Settings, Workload};
+
+    fn planned(native: &str) -> Planned {
+        let case = Case {
+            engine: "llamacpp".into(),
+            model: "synthetic:1B".into(),
+            quantize: native.into(),
+            native: native.into(),
+            workload: Workload::default(),
+            settings: Settings::default(),
+            seed: 42,
+        };
+        Planned { hash: case.hash(), case, refused: None }
+    }
+
+    fn ready(natives: &[&str]) -> Ready {
+        let model = |native: &&str| ("llamacpp".to_owned(), "synthetic:1B".to_owned(), (*native).to_owned());
+        let store = Store::new("/nowhere/models".into());
+        Ready { store, models: natives.iter().map(model).collect(), checkpoints: HashMap::new() }
+    }
+
+    fn row<'a>(planned: &'a Planned, disk: Vec<Written<'a>>) -> Row<'a> {
+        Row { planned, seconds: None, memory: None, disk, note: String::new() }
+    }
+
+    #[test]
+    fn the_checkpoint_and_the_file_that_is_quantized_take_room_once() {
+        let (q4, q8, f16) = (planned("Q4_K_M"), planned("Q8_0"), planned("F16"));
+        let disk = |planned, weights, natives: &[&str]| written(planned, weights, Some(16), &mut ready(natives));
+        let rows = [row(&q4, disk(&q4, 5, &[])), row(&q8, disk(&q8, 9, &[])), row(&f16, disk(&f16, 16, &[]))];
+        assert_eq!(disk_in_all(&rows[..1]), 16 + 16 + 5);
+        assert_eq!(disk_in_all(&rows), 16 + 16 + 5 + 9);
+        // What lies there takes no more room, and a case that is done hides none that is not.
+        let rows = [row(&q8, disk(&q8, 9, &["F16"])), row(&q8, Vec::new())];
+        assert_eq!(disk_in_all(&rows), 16 + 9);
+        assert_eq!(disk_in_all(&[row(&q8, disk(&q8, 9, &["Q8_0"]))]), 16);
+    }
 }

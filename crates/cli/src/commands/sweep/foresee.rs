@@ -35,12 +35,20 @@ impl Foresight {
         foresight
     }
 
-    /// Memory of a case; `weights` are the bytes of its prepared model.
+    /// Memory of a case; `weights` are the bytes of its prepared model, which is all that is known of some.
     pub fn memory(&self, planned: &Planned, weights: Option<u64>) -> Option<Footprint> {
         if planned.refused.is_some() {
             return None;
         }
-        Some(fit::footprint(&planned.case, self.shapes.get(&planned.case.model)?, weights))
+        match self.shapes.get(&planned.case.model) {
+            Some(shape) => Some(fit::footprint(&planned.case, shape, weights)),
+            None => weights.map(fit::at_least),
+        }
+    }
+
+    /// Bytes of a model's weights with 16 bits for each, where its shape is known.
+    pub fn half_precision(&self, model: &str) -> Option<u64> {
+        Some(self.shapes.get(model)?.params.saturating_mul(2))
     }
 
     /// Seconds of a case, corrected by what was measured.
@@ -72,5 +80,29 @@ impl Foresight {
             blocks.into_iter().flat_map(|block| &block.cases).filter(|planned| state.of(&planned.hash).is_none());
         let seconds: Vec<f64> = open.filter_map(|planned| self.seconds(planned, calibration)).collect();
         (!seconds.is_empty()).then(|| seconds.iter().sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokometer_core::plan::{Case, Settings, Workload};
+
+    #[test]
+    fn a_model_of_unknown_shape_needs_at_least_its_weights() {
+        let case = Case {
+            engine: "llamacpp".into(),
+            model: "hf:nobody/has-this".into(),
+            quantize: "nf4".into(),
+            native: "Q4_K_M".into(),
+            workload: Workload::default(),
+            settings: Settings::default(),
+            seed: 42,
+        };
+        let planned = Planned { hash: case.hash(), case, refused: None };
+        let foresight = Foresight { shapes: HashMap::new(), seconds: HashMap::new() };
+        assert_eq!(foresight.memory(&planned, None), None);
+        let need = foresight.memory(&planned, Some(40_000_000_000)).unwrap();
+        assert!((need.weights, need.kv) == (40_000_000_000, 0) && need.total() > need.weights);
     }
 }

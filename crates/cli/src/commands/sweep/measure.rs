@@ -125,7 +125,7 @@ impl<'a> Measuring<'a> {
             ends: self.stored.ends,
             resident: self.stored.resident,
             machine: self.machine.clone(),
-            command: super::run::command_line(),
+            command: self.stored.command.clone(),
             timeouts: settings::timeouts(self.stored.timeout_s),
             seed: block.cases.first().map_or(42, |planned| planned.case.seed),
             leave_open: true,
@@ -165,7 +165,6 @@ impl<'a> Measuring<'a> {
             prepared.manifest.weights_bytes.filter(|_| prepared.path.extension().is_some_and(|e| e == "gguf"));
         let need = self.foresight.memory(planned, weights);
         if let (Some(need), Some((free, place))) = (need, self.shelf.memory_for(planned)) {
-            let free = planned.case.settings.memory_limit.map_or(free, |limit| limit.min(free));
             if need.total() > free {
                 let gb = |bytes: u64| bytes as f64 / 1e9;
                 let reason = format!(

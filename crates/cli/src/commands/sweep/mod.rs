@@ -39,9 +39,8 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         true => Stored::read(&place)?,
         false => plan::stored(session, options)?,
     };
-    let foresight = Foresight::new(&stored);
     if options.dry_run {
-        dry_run::show(session, &stored, &foresight, options.json)?;
+        dry_run::show(session, &stored, options.json)?;
         return Ok(OK);
     }
     let _own = place.lock()?;
@@ -65,7 +64,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         }
         (false, _) => {
             let all: Vec<usize> = (0..stored.blocks.len()).collect();
-            do_all(session, options, (&place, &stored, &foresight), &all, &mut state, &stop, &follow)?
+            do_all(session, options, (&place, &stored), &all, &mut state, &stop, &follow)?
         }
     };
     let tally = stored.tally(&state);
@@ -89,13 +88,12 @@ fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize
     if task >= stored.blocks.len() {
         bail!("there is no block {task} in {}: the plan has {}", place.plan().display(), stored.blocks.len());
     }
-    let foresight = Foresight::new(&stored);
     let host = Machine::this().hostname;
     let mut state = standing(place)?.on_host((!stored.hosts.is_empty()).then_some(host.as_str()));
     let stop = Stop::default();
     let _listening = interrupt::listen(stop.clone(), session.terminal.shared_progress())?;
     let follow = Arc::new(Follow::new(session.terminal.shared_progress(), None));
-    if !do_all(session, options, (place, &stored, &foresight), &[task], &mut state, &stop, &follow)? {
+    if !do_all(session, options, (place, &stored), &[task], &mut state, &stop, &follow)? {
         return Ok(INTERRUPTED);
     }
     let standings = stored.blocks[task].cases.iter().filter_map(|planned| state.of(&planned.hash));
@@ -141,7 +139,7 @@ fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut Sta
 fn do_all(
     session: &Session<'_>,
     options: &Sweep,
-    (place, stored, foresight): (&Place, &Stored, &Foresight),
+    (place, stored): (&Place, &Stored),
     blocks: &[usize],
     state: &mut State,
     stop: &Stop,
@@ -153,11 +151,13 @@ fn do_all(
     if stop.asked() {
         return Ok(false);
     }
+    // Only now is the shape of a model known that had to be downloaded.
+    let foresight = &Foresight::new(stored);
     let books = Mutex::new(books::Books::open(place, state)?);
     let (shelf, machine) = (&shelf, Machine::this());
     let measuring = measure::Measuring { session, place, stored, foresight, shelf, machine, stop, follow, books };
     // A task of a cluster is one block.
-    let overlap = options.task.is_none() && (options.overlap || stored.overlap);
+    let overlap = options.task.is_none() && (options.overlap || (stored.overlap && !options.no_overlap));
     measuring.all(blocks, overlap)
 }
 

@@ -30,7 +30,7 @@ pub fn stored(session: &Session<'_>, options: &Sweep) -> Result<Stored> {
         schedule: base.schedule,
         ends: base.ends,
         resident: options.often.resident,
-        overlap: options.overlap || config.sweep.overlap,
+        overlap: options.overlap || (config.sweep.overlap && !options.no_overlap),
         timeout_s: options.limits.timeout,
         memory_limit: base.settings.memory_limit,
         converter: options.converter.clone(),

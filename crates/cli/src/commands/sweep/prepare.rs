@@ -42,6 +42,12 @@ struct Engine {
 }
 
 impl Shelf {
+    /// With no engine looked for and no model.
+    pub fn empty() -> Shelf {
+        let available = available_memory(Path::new("/"));
+        Shelf { engines: BTreeMap::new(), models: HashMap::new(), available, guard: None }
+    }
+
     /// Prepares the models of all open cases of these blocks, `jobs` at a time.
     ///
     /// # Errors
@@ -53,15 +59,16 @@ impl Shelf {
         state: &State,
         stop: &Stop,
     ) -> Result<Shelf> {
-        let available = available_memory(Path::new("/"));
-        let limit = available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
-        let guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
-        let mut shelf = Shelf { engines: BTreeMap::new(), models: HashMap::new(), available, guard };
+        let mut shelf = Shelf::empty();
+        let limit = shelf.available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
+        shelf.guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
         let cases = || blocks.iter().filter_map(|at| stored.blocks.get(*at)).flat_map(|block| &block.cases);
         let open: Vec<&Planned> =
             cases().filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()).collect();
         for planned in &open {
-            shelf.look_for(session, &planned.case.engine);
+            if let Some(missing) = shelf.look_for(session, &planned.case.engine) {
+                session.terminal.say(&missing);
+            }
         }
         let mut queue: VecDeque<(String, &Planned)> = VecDeque::new();
         for planned in open.iter().filter(|planned| shelf.refusal_of_engine(&planned.case.engine).is_none()) {
@@ -100,12 +107,13 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Finds the worker of an engine and asks it for its devices, once.
-    fn look_for(&mut self, session: &Session<'_>, name: &str) {
+    /// Finds the worker of an engine and asks it for its devices, once. Returns that it is not installed and what mends it,
+    /// if so.
+    pub fn look_for(&mut self, session: &Session<'_>, name: &str) -> Option<String> {
         if self.engines.contains_key(name) {
-            return;
+            return None;
         }
-        let Ok(engine) = engine::by_name(name) else { return };
+        let engine = engine::by_name(name).ok()?;
         let found = Found { engine, worker: engine::find_worker(engine, &session.config.overrides(name)) };
         let devices = match &found.worker {
             Ok(discovery) => Worker::start(discovery, Timeouts::default()).map(|worker| {
@@ -120,10 +128,9 @@ impl Shelf {
             Err(failed) if failed.kind == Kind::NotInstalled => Found { engine, worker: Err(failed.clone()) },
             _ => found,
         };
-        if let Some(text) = found.missing() {
-            session.terminal.say(&text);
-        }
+        let missing = found.missing();
         self.engines.insert(name.to_owned(), Engine { found, devices: devices.unwrap_or_default() });
+        missing
     }
 
     fn refusal_of_engine(&self, name: &str) -> Option<Refusal> {
@@ -183,8 +190,16 @@ impl Shelf {
         engine.devices.iter().any(|device| device.kind == "gpu" && Gpu::named(&device.name).as_ref() == Some(&asked))
     }
 
-    /// The memory that a case computes in: what is free, and where. `None` where nobody tells.
+    /// The memory that a case may take: what is free where it computes, or its limit, and which. `None` where nobody tells.
     pub fn memory_for(&self, planned: &Planned) -> Option<(u64, String)> {
+        let (free, place) = self.memory_of_device(planned)?;
+        match planned.case.settings.memory_limit {
+            Some(limit) if limit < free => Some((limit, "allowed by --memory-limit".into())),
+            _ => Some((free, place)),
+        }
+    }
+
+    fn memory_of_device(&self, planned: &Planned) -> Option<(u64, String)> {
         let devices =
             self.engines.get(&planned.case.engine).map(|engine| engine.devices.as_slice()).unwrap_or_default();
         let device = match &planned.case.settings.device {
