@@ -141,7 +141,9 @@ written anew each time.")]
     #[command(after_help = "\
 Examples:
   tokometer all --model synthetic:60M --quick
-  tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4")]
+  tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4
+
+--json prints the analysis, as `tokometer analyze --json` does.")]
     All(Run),
     /// The whole matrix of engines, models, quantizations, contexts, threads; resumable
     #[command(after_help = "\

@@ -175,6 +175,14 @@ fn an_edited_log_is_noticed() {
 }
 
 #[test]
+fn all_ends_with_the_analysis_as_json_where_asked() {
+    let dir = Dir::new("all-json");
+    let told = dir.ok(&on_tiny("all", "mock", &["--quick", "--prompt-tokens", "8", "--gen-tokens", "4", "--json"])).out;
+    assert_eq!(told, dir.ok(&["analyze", "--json"]).out);
+    assert!(dir.path("presentation.typ").is_file());
+}
+
+#[test]
 fn verify_gives_an_engine_the_settings_of_the_configuration() {
     let dir = Dir::new("verify-options");
     dir.write("tokometer.toml", "[engines.mock]\noptions = { fault = \"out_of_memory\" }\n");
