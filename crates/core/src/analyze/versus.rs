@@ -55,7 +55,7 @@ pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
     for j in right {
         free.entry(kind(&b[j].key)).or_default().push(j);
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Pair> = Vec::new();
     // Those of the same settings first, so that a case whose counterpart is missing does not take another's.
     for same in [true, false] {
         left.retain(|i| {
