@@ -87,6 +87,15 @@ impl Cmd {
         self.check(status.success(), status, "")
     }
 
+    /// Runs it in the terminal. `false`: it ended with the exit code `part`, by which it says that some of its work failed
+    /// and the rest is done.
+    pub fn run_in_part(mut self, part: i32) -> Result<bool> {
+        let status = self.inner.status().with_context(|| self.cannot_start())?;
+        let whole = status.code() != Some(part);
+        self.check(status.success() || !whole, status, "")?;
+        Ok(whole)
+    }
+
     /// Runs it unseen and returns what it printed to stdout.
     pub fn capture(mut self) -> Result<String> {
         let output = self.inner.stdin(Stdio::null()).output().with_context(|| self.cannot_start())?;
@@ -196,6 +205,13 @@ mod tests {
         let text = format!("{error:#}");
         assert!(text.contains("`sh -c 'echo no luck >&2; exit 3'` failed (exit status: 3)"), "{text}");
         assert!(text.contains("no luck") && text.ends_with("try again"), "{text}");
+    }
+
+    #[test]
+    fn work_that_is_done_in_part_is_no_error_and_other_exit_codes_are() {
+        let ends_with = |code: &str| Cmd::new("sh").args(["-c", &format!("exit {code}")]).run_in_part(3);
+        assert!(ends_with("0").unwrap() && !ends_with("3").unwrap());
+        assert!(ends_with("1").is_err());
     }
 
     #[test]

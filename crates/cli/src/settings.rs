@@ -124,6 +124,16 @@ pub fn quantizations(selection: &Selection, config: &Config) -> Vec<String> {
     asked
 }
 
+/// Threads: what was asked for, else what tokometer.toml says, else one per physical core that this process may use.
+pub fn threads(selection: &Selection, config: &Config, machine: &Machine) -> u32 {
+    threads_for(selection.threads.or(config.defaults.threads), machine)
+}
+
+/// What tokometer.toml says of an engine's own settings.
+pub fn engine_options(engine: &Engine, config: &Config) -> BTreeMap<String, String> {
+    config.engines.get(engine.name).map(|own| own.options.clone()).unwrap_or_default()
+}
+
 /// Everything that `run` needs, checked.
 #[derive(Debug)]
 pub struct RunSettings {
@@ -171,7 +181,7 @@ pub fn base(args: &Run, config: &Config, machine: &Machine) -> Result<Base> {
     let ends = ends.or_one_round_per_launch(schedule.launches)?;
     workload.validate()?;
     let settings = Settings {
-        threads: Some(threads_for(args.selection.threads.or(defaults.threads), machine)),
+        threads: Some(threads(&args.selection, config, machine)),
         batch: args.batch,
         ubatch: args.ubatch,
         flash_attn: match args.flash_attn.as_str() {
@@ -283,7 +293,26 @@ pub fn short(name: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::memory_limit;
+    use super::*;
+
+    #[test]
+    fn threads_are_those_of_the_command_line_else_of_the_configuration() {
+        let mut selection = Selection {
+            engine: Vec::new(),
+            model: None,
+            size: None,
+            quantize: Vec::new(),
+            converter: None,
+            threads: None,
+            json: false,
+        };
+        let (mut config, machine) = (Config::default(), Machine::this());
+        assert_eq!(threads(&selection, &config, &machine), machine.physical_cores.max(1));
+        config.defaults.threads = Some(3);
+        assert_eq!(threads(&selection, &config, &machine), 3);
+        selection.threads = Some(5);
+        assert_eq!(threads(&selection, &config, &machine), 5);
+    }
 
     #[test]
     fn memory_limits_have_units() {

@@ -101,7 +101,8 @@ class Refusals(unittest.TestCase):
     def test_without_clang_the_way_out_is_named(self):
         client = Client(self.path / "without.txt", PATH=str(self.path), CC="", DEV="")
         try:
-            self.assertIn("not found", client("hello", protocol=2)["build"]["clang"])
+            lack = client("hello", protocol=2)["build"]["clang"]
+            self.assertTrue(lack.startswith("not found: ") and "apt-get install clang" in lack, lack)
             with self.assertRaises(Failure) as caught:
                 client("load", model=str(self.model), ctx_tokens=16, device="CPU")
             self.assertEqual(caught.exception.kind, "unsupported")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tokometer_worker import Failed
 
-_MENDING = (
+#: That there is no compiler, and what mends it.
+NO_CLANG = (
     "tinygrad compiles its CPU kernels with Clang, and none was found. Install it (Debian and Ubuntu: `apt-get install "
     "clang`; Fedora: `dnf install clang`; macOS: `xcode-select --install`), or set CC to the path of one"
 )
@@ -132,7 +133,7 @@ def prepare(settings: Settings, clang: Compiler | None) -> None:
     """Sets the environment for an import of tinygrad with these settings."""
     # From 0.14 on, the CPU's runtime compiles small programs of its own with Clang, whatever compiles the kernels.
     if clang is None and (settings.needs_clang or (settings.on_cpu and not before_0_14())):
-        raise Failed("unsupported", _MENDING)
+        raise Failed("unsupported", NO_CLANG)
     if settings.device:
         os.environ["DEV"] = settings.device
     if clang:

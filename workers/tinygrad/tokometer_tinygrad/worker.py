@@ -38,7 +38,7 @@ class Worker:
         """Who this is; imports no tinygrad and opens no device."""
         clang = environ.compiler()
         build = {"python": platform.python_version(), "processor": environ.processor(),
-                 "clang": clang.version if clang else "not found: kernels for the CPU cannot be compiled"}
+                 "clang": clang.version if clang else f"not found: {environ.NO_CLANG}"}
         return {"engine": "tinygrad", "engine_version": environ.tinygrad_version(), "worker_version": __version__,
                 "build": build, "devices": environ.devices(), "quantizations": ["default", *formats.NATIVE]}
 

@@ -41,7 +41,8 @@ Examples:
       Raw logs to CSV, CSV to a table.
 
 The five steps are prepare, run, collate, analyze and plot, present; `all` does them in turn.
-Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed, 130 stopped by Ctrl-C.";
+Exit codes: 0 all worked, 1 an error, 2 wrong usage, 3 some cases failed or were skipped, 4 a regression is established
+(`compare --fail-above`), 130 stopped by Ctrl-C.";
 
 /// Options of every command.
 #[derive(Debug, Clone, ClapArgs)]
@@ -140,7 +141,9 @@ written anew each time.")]
     #[command(after_help = "\
 Examples:
   tokometer all --model synthetic:60M --quick
-  tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4")]
+  tokometer --dir results all --engine llamacpp --size 1B --quantize default,float16,int8,nf4
+
+--json prints the analysis, as `tokometer analyze --json` does.")]
     All(Run),
     /// The whole matrix of engines, models, quantizations, contexts, threads; resumable
     #[command(after_help = "\
@@ -211,7 +214,8 @@ A and B are working folders, folders of raw logs, CSV files, raw logs, or runs, 
 interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
 Different machines, models, token counts or bits per weight are named and refused without --anyway.
 What was measured in different runs, once on a quiet machine and once beside other programs, is never told apart.
-With --fail-above the exit code is 4 when a case is established to be slower by more than that.")]
+With --fail-above the exit code is 4 when a case is established to be slower by more than that, or when it was measured in
+the first set and failed entirely in the second. A case that the second set does not hold at all is a warning.")]
     Compare(Compare),
     /// Whether engines compute the same: greedy tokens and log-probabilities side by side
     #[command(after_help = "\

@@ -84,7 +84,7 @@ pub struct Compare {
     /// Differences up to this share count as the same
     #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = plan::until)]
     pub within: f64,
-    /// Exit with 4 when a case is established to be slower by more than this share
+    /// Exit with 4 when a case is established to be slower by more than this share or does not work any more
     #[arg(long, value_name = "SHARE", value_parser = plan::until)]
     pub fail_above: Option<f64>,
     /// Show ratios of what is not the same machine, model, workload or bit width, too, and judge runs of which one was

@@ -1,6 +1,6 @@
 //! `tokometer all`: steps 1 to 5 in turn.
 
-use super::{INTERRUPTED, SOME_FAILED, Session, analyze, collate, plot, present, run};
+use super::{INTERRUPTED, SOME_FAILED, Session, analyze, collate, plot, present, print_json, run};
 use crate::args::Run;
 use anyhow::Result;
 
@@ -19,6 +19,10 @@ pub fn all(session: &Session<'_>, options: &Run) -> Result<u8> {
     let analysis = analyze::read(session)?;
     let plots = plot::draw(session, &analysis, &[])?;
     let presented = present::make(session, &analysis, &plots)?;
+    if options.selection.json {
+        print_json(terminal, &analysis)?;
+        return Ok(code);
+    }
     analyze::show(session, &analysis);
     terminal.line("");
     terminal.line("Made:");

@@ -257,7 +257,7 @@ fn summary(session: &Session<'_>, analysis: &Analysis, printed: &BTreeSet<String
             ),
         );
     }
-    let intervals = "± is half of the 95% interval of the mean (bootstrap over launches and repetitions); decode excludes prefill and warm-up";
+    let intervals = "± is half of the 95% interval of the mean (Student's t over launches, of a single one over its rounds or repetitions); decode excludes prefill and warm-up";
     terminal.paragraph(Style::Dim, intervals);
     let mut codes: Vec<&String> = analysis.groups.iter().flat_map(|group| &group.warnings).collect();
     codes.sort();

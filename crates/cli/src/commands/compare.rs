@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use tokometer_core::analyze::versus::{Pair, Versus, pairs, versus};
+use tokometer_core::analyze::versus::{Pair, Versus, failed_in, pairs, versus};
 use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Verdict};
 use tokometer_core::collate;
 use tokometer_core::record::{Series, read_log};
@@ -16,12 +16,18 @@ use tokometer_core::record::{Series, read_log};
 /// The command.
 pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
     let (a, b) = (set(session, &options.a)?, set(session, &options.b)?);
+    measured(&a, &options.a)?;
     let metrics = metrics(&options.metric)?;
     let judge = Judge { within: options.within, ..Judge::default() };
     let limit = options.fail_above;
     let pairs = pairs(&a, &b);
-    if pairs.is_empty() {
-        bail!("{} and {} have no engine and quantization in common; nothing can be compared", options.a, options.b);
+    let alone = Alone::of(&a, &b, &pairs, limit);
+    // That everything failed is a result where it is asked for.
+    if alone.failed.is_empty() {
+        measured(&b, &options.b)?;
+        if pairs.is_empty() {
+            bail!("{} and {} have no engine and quantization in common; nothing can be compared", options.a, options.b);
+        }
     }
     let found = versus(&a, &b, &pairs, &metrics, &judge, options.anyway);
     let judge = Judge { comparisons: found.len(), ..judge };
@@ -36,28 +42,67 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
             obstacles.join("\n  ")
         );
     }
+    alone.tell(session, &a, &b);
+    let code = if regressions.is_empty() && alone.failed.is_empty() { OK } else { REGRESSION };
     if options.json {
         let groups = |set: &[Group]| set.iter().map(|g| json!({"key": g.key, "uuids": g.uuids})).collect::<Vec<_>>();
         let value = json!({
             "a": groups(&a), "b": groups(&b), "pairs": pairs, "ratios": found, "judge": judge, "fail_above": limit,
-            "regressions": regressions,
+            "regressions": regressions, "failed": alone.failed, "missing": alone.missing,
         });
         print_json(session.terminal, &value)?;
-        return Ok(if regressions.is_empty() { OK } else { REGRESSION });
+        return Ok(code);
     }
     tell_differences(session, &a, &b, &pairs);
-    table(session, &a, &pairs, &found, &judge);
+    if !found.is_empty() {
+        table(session, &a, &pairs, &found, &judge);
+    }
     let Some(limit) = limit else { return Ok(OK) };
     for i in &regressions {
         let versus = &found[*i];
         let what = name(&a[pairs[versus.pair].a]);
         session.terminal.error(&format!("{what}: {} is slower by more than {}", versus.metric, percent(limit)));
     }
-    if regressions.is_empty() {
+    if code == OK {
         session.terminal.line(&format!("no case is established to be slower by more than {}", percent(limit)));
-        return Ok(OK);
     }
-    Ok(REGRESSION)
+    Ok(code)
+}
+
+/// Cases that the first set measured and that have no counterpart in the second, by index. None where no limit was asked
+/// for: then nothing is promised of them.
+#[derive(Default)]
+struct Alone {
+    /// The second set asked for them, and they failed.
+    failed: Vec<usize>,
+    /// The second set does not hold them.
+    missing: Vec<usize>,
+}
+
+impl Alone {
+    fn of(a: &[Group], b: &[Group], pairs: &[Pair], limit: Option<f64>) -> Alone {
+        if limit.is_none() {
+            return Alone::default();
+        }
+        let used: BTreeSet<usize> = pairs.iter().map(|pair| pair.a).collect();
+        let alone = (0..a.len()).filter(|i| !used.contains(i) && !a[*i].repetitions.is_empty());
+        let (failed, missing) = alone.partition(|i| failed_in(b, &a[*i]).is_some());
+        Alone { failed, missing }
+    }
+
+    /// Says so on stderr: who asks for an exit code reads nothing else.
+    fn tell(&self, session: &Session<'_>, a: &[Group], b: &[Group]) {
+        for group in self.failed.iter().map(|i| &a[*i]) {
+            let reason = failed_in(b, group).and_then(|failed| failed.failures.first());
+            let reason = reason.and_then(|text| text.lines().next()).unwrap_or_default();
+            let text = "measured in the first set, failed in the second";
+            session.terminal.error(&format!("{}: {text}: {reason}", name(group)));
+        }
+        for group in self.missing.iter().map(|i| &a[*i]) {
+            let text = "measured in the first set and not in the second: whether it became slower is not known";
+            session.terminal.warn(&format!("{}: {text}", name(group)));
+        }
+    }
 }
 
 fn metrics(names: &[String]) -> Result<Vec<&'static Metric>> {
@@ -82,17 +127,21 @@ fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize
 /// working folder.
 fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
     let path = Path::new(word);
-    let groups = if path.is_dir() {
-        folder(session, path)?
+    if path.is_dir() {
+        folder(session, path)
     } else if path.is_file() {
-        file(session, path)?
+        file(session, path)
     } else {
-        labelled(session, word)?
-    };
+        labelled(session, word)
+    }
+}
+
+/// Refuses a set in which nothing was measured; `word` is what it is called on the command line.
+fn measured(groups: &[Group], word: &str) -> Result<()> {
     if groups.iter().all(|group| group.repetitions.is_empty()) {
         bail!("{word} holds no measurement");
     }
-    Ok(groups)
+    Ok(())
 }
 
 fn folder(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {

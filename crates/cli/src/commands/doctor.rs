@@ -75,12 +75,15 @@ fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
     let terminal = session.terminal;
     match hello {
         Ok(hello) => {
-            terminal.line(&format!(
-                "{:<10} {} {}",
-                engine.name,
-                terminal.paint(Style::Green, "ok"),
-                hello.engine_version
-            ));
+            let lacks = lacks(hello);
+            let state = match lacks.is_empty() {
+                true => terminal.paint(Style::Green, "ok"),
+                false => terminal.paint(Style::Yellow, "in part"),
+            };
+            terminal.line(&format!("{:<10} {state} {}", engine.name, hello.engine_version));
+            for lack in lacks {
+                terminal.line(&format!("           {}", terminal.paint(Style::Yellow, lack)));
+            }
             for device in &hello.devices {
                 let memory =
                     device.memory_bytes.map(|bytes| format!(", {:.1} GB", bytes as f64 / 1e9)).unwrap_or_default();
@@ -97,10 +100,29 @@ fn show(session: &Session<'_>, engine: &Engine, hello: &Result<Hello, Failed>) {
     }
 }
 
+/// What a worker says that it did not find, each with what mends it.
+fn lacks(hello: &Hello) -> Vec<&str> {
+    hello.build.values().filter_map(|value| value.strip_prefix("not found: ")).collect()
+}
+
 fn presentation(session: &Session<'_>) {
     let terminal = session.terminal;
     match tokometer_typst::AVAILABLE {
         true => terminal.line(&format!("{:<10} {} built in", "typst", terminal.paint(Style::Green, "ok"))),
         false => terminal.line(&format!("{:<10} left out of this build: `present` writes presentation.typ but no PDF; build with the feature `typst`", "typst")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_lacks_is_told_with_what_mends_it() {
+        let build = [("python", "3.11"), ("clang", "not found: `apt-get install clang`")];
+        let build = build.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let hello = Hello { build, ..Hello::default() };
+        assert_eq!(lacks(&hello), ["`apt-get install clang`"]);
+        assert!(lacks(&Hello::default()).is_empty());
     }
 }

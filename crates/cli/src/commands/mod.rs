@@ -35,7 +35,7 @@ use std::path::Path;
 pub const OK: u8 = 0;
 /// Some cases failed, or some logs are damaged; the rest is done.
 pub const SOME_FAILED: u8 = 3;
-/// A regression is established (`compare --fail-above`).
+/// A regression is established, or a case does not work any more (`compare --fail-above`).
 pub const REGRESSION: u8 = 4;
 /// Stopped by a person, as shells report it.
 pub const INTERRUPTED: u8 = 130;

@@ -7,7 +7,7 @@ use crate::terminal::{Align, Table};
 use anyhow::{Result, bail};
 use serde_json::json;
 use tokometer_core::engine::{Engine, ModelFormat};
-use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::machine::Machine;
 use tokometer_core::plan::{ModelRef, Workload};
 use tokometer_core::prepare::{self, Prepared, Request, Target};
 
@@ -83,7 +83,7 @@ pub fn one(
         as_it_is: quantize.eq_ignore_ascii_case("default"),
         worker: found.worker.as_ref().ok(),
         converter: selection.converter.as_deref(),
-        threads: threads_for(selection.threads, &Machine::this()),
+        threads: settings::threads(selection, &session.config, &Machine::this()),
         target,
     };
     Ok(prepare::prepare(&session.folders.store(), &request, session.terminal.progress())?)

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use tokometer_core::engine::{ModelFormat, Timeouts};
-use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::machine::Machine;
 use tokometer_core::prepare::{Prepared, Target};
 use tokometer_protocol::Load;
 use tokometer_serve::{Launch, Model, Settings, Stop};
@@ -53,7 +53,7 @@ pub fn serve(session: &Session<'_>, options: &Serve) -> Result<u8> {
         options: &engine_options,
     };
     let prepared = prepare::one(session, selection, found, &model, (quantize, native), target)?;
-    let launch = launch(options, found, &prepared, engine_options)?;
+    let launch = launch(session, options, found, &prepared, engine_options)?;
     let name = format!("{}-{quantize}", prepared.manifest.name);
     let settings = Settings {
         api_key,
@@ -94,8 +94,7 @@ fn api_key(options: &Serve) -> Result<Option<String>> {
 
 /// `--option` before what tokometer.toml says for the engine.
 fn engine_options(session: &Session<'_>, options: &Serve, found: &Found) -> Result<BTreeMap<String, String>> {
-    let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone());
-    let mut all = own.unwrap_or_default();
+    let mut all = settings::engine_options(found.engine, &session.config);
     for text in &options.options {
         let (name, value) = settings::option(text)?;
         all.insert(name, value);
@@ -104,6 +103,7 @@ fn engine_options(session: &Session<'_>, options: &Serve, found: &Found) -> Resu
 }
 
 fn launch(
+    session: &Session<'_>,
     options: &Serve,
     found: &Found,
     prepared: &Prepared,
@@ -113,7 +113,7 @@ fn launch(
     let load = Load {
         model: prepared.path.display().to_string(),
         ctx_tokens: options.ctx_size,
-        threads: Some(threads_for(options.selection.threads, &Machine::this())),
+        threads: Some(settings::threads(&options.selection, &session.config, &Machine::this())),
         device: options.device.clone(),
         quantize: (found.engine.format != ModelFormat::Gguf).then(|| prepared.manifest.native.clone()),
         options: engine_options,

@@ -7,7 +7,7 @@ use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tokometer_core::engine::{Failed, ModelFormat, Timeouts, Worker};
-use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::machine::Machine;
 use tokometer_core::plan::Workload;
 use tokometer_core::prepare::{Prepared, Target};
 use tokometer_core::run::{Prompt, draw};
@@ -69,12 +69,11 @@ pub fn verify(session: &Session<'_>, options: &Verify) -> Result<u8> {
             terminal.error(&missing);
             continue;
         }
-        let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone());
         let target = Target {
             device: options.device.as_deref(),
             ctx_tokens: workload(options).ctx_tokens(),
             ubatch: None,
-            options: &own.unwrap_or_default(),
+            options: &settings::engine_options(found.engine, &session.config),
         };
         for quantize in settings::quantizations(&options.selection, &session.config) {
             let native = found.engine.native(&quantize).map_err(anyhow::Error::msg)?;
@@ -95,7 +94,8 @@ pub fn verify(session: &Session<'_>, options: &Verify) -> Result<u8> {
         bail!("none of these engines tells log-probabilities: name one that does beside them, as llamacpp");
     };
     let reference = sides.remove(first);
-    let agreements: Vec<_> = sides.iter().map(|side| agreement(options, &reference, side)).collect::<Result<_>>()?;
+    let agreements: Vec<_> =
+        sides.iter().map(|side| agreement(session, options, &reference, side)).collect::<Result<_>>()?;
     show(session, options, &agreements)?;
     Ok(if agreements.iter().all(|a| a.agrees) { OK } else { SOME_FAILED })
 }
@@ -113,7 +113,7 @@ fn compute<'a>(
 ) -> Result<Side<'a>> {
     let seed = options.seed.or(session.config.defaults.seed).unwrap_or(42);
     let prompt = draw(&workload(options), seed, prepared.manifest.prompt_ids, prepared.manifest.bos);
-    let mut worker = loaded(options, found, &prepared)?;
+    let mut worker = loaded(session, options, found, &prepared)?;
     let can_score = worker.hello.methods.iter().any(|method| method == "score");
     let scored = can_score.then(|| score(&mut worker, &prompt.prompt)).transpose()?;
     let greedy = generate(&mut worker, &prompt)?.tokens;
@@ -122,15 +122,16 @@ fn compute<'a>(
     Ok(Side { name, found, prepared, prompt, scored, greedy })
 }
 
-/// A worker with the model loaded.
-fn loaded(options: &Verify, found: &Found, prepared: &Prepared) -> Result<Worker> {
+/// A worker with the model loaded, with the settings that `run` measures.
+fn loaded(session: &Session<'_>, options: &Verify, found: &Found, prepared: &Prepared) -> Result<Worker> {
     let mut worker = Worker::start(&found.worker.clone()?, Timeouts::default())?;
     let load = Load {
         model: prepared.path.display().to_string(),
         ctx_tokens: workload(options).ctx_tokens(),
-        threads: Some(threads_for(options.selection.threads, &Machine::this())),
+        threads: Some(settings::threads(&options.selection, &session.config, &Machine::this())),
         device: options.device.clone(),
         quantize: (found.engine.format != ModelFormat::Gguf).then(|| prepared.manifest.native.clone()),
+        options: settings::engine_options(found.engine, &session.config),
         ..Load::default()
     };
     worker.call(Request::Load(load), |_| ())?;
@@ -160,14 +161,14 @@ fn start(prompt: &Prompt) -> &[u32] {
 }
 
 /// Holds a side against the reference, by scores where it tells them. Otherwise the reference scores what it generated.
-fn agreement(options: &Verify, reference: &Side<'_>, side: &Side<'_>) -> Result<Agreement> {
+fn agreement(session: &Session<'_>, options: &Verify, reference: &Side<'_>, side: &Side<'_>) -> Result<Agreement> {
     let own = reference.scored.as_ref().context("the reference has no scores")?;
     if let Some(scored) = &side.scored {
         return Ok(compare(reference, side, options.tolerance, "scores", &Differences::of_scores(own, scored)));
     }
     let start = start(&side.prompt);
     let tokens = [start, &side.greedy].concat();
-    let mut worker = loaded(options, reference.found, &reference.prepared)?;
+    let mut worker = loaded(session, options, reference.found, &reference.prepared)?;
     let scored = score(&mut worker, &tokens)?;
     worker.shutdown();
     let differences = Differences::of_greedy(&scored, start.len(), &side.greedy);

@@ -32,6 +32,37 @@ fn a_regression_that_is_established_fails_and_nothing_else_does() {
     old.ok(&["compare", &b, &a, "--fail-above", "3%", "--anyway"]);
 }
 
+/// A working folder in which `default` is measured, and then `int8` with these options, unless it is left out.
+fn with_int8(name: &str, int8: Option<&[&str]>) -> Dir {
+    let dir = Dir::new(name);
+    let few = ["--prompt-tokens", "8", "--gen-tokens", "4", "--launches", "2", "--repetitions", "1", "--quantize"];
+    dir.ok(&on_tiny("run", "mock", &[&few[..], &["default"]].concat()));
+    if let Some(more) = int8 {
+        dir.run(&on_tiny("run", "mock", &[&few[..], &["int8"], more].concat()));
+    }
+    dir.ok(&["collate"]);
+    dir
+}
+
+#[test]
+fn a_case_that_does_not_work_any_more_is_no_success() {
+    let works = with_int8("compare-works", Some(&[]));
+    let fails = with_int8("compare-fails", Some(&["--option", "fault=crash_in_load"]));
+    let without = with_int8("compare-without", None);
+    let gate = |b: &Dir, more: &[&str]| {
+        let (a, b) = (place(&works), place(b));
+        works.run(&[&["compare", a.as_str(), b.as_str(), "--anyway"][..], more].concat())
+    };
+    gate(&fails, &["--fail-above", "3%"]).fails(4, &["int8", "measured in the first set, failed in the second: "]);
+    let told = gate(&fails, &["--fail-above", "3%", "--json"]);
+    assert_eq!(told.code, 4, "{}", told.err);
+    let told: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told["failed"].as_array().map(Vec::len), Some(1), "{told}");
+    gate(&without, &["--fail-above", "3%"]).fails(0, &["int8", "measured in the first set and not in the second"]);
+    // Who asks for no exit code gets the ratios of what is there.
+    assert_eq!(gate(&fails, &[]).code, 0);
+}
+
 #[test]
 fn what_is_not_the_same_is_named_and_refused() {
     let (old, new) = (measured("compare-short", 1000, "8"), measured("compare-long", 1000, "64"));

@@ -175,6 +175,21 @@ fn an_edited_log_is_noticed() {
 }
 
 #[test]
+fn all_ends_with_the_analysis_as_json_where_asked() {
+    let dir = Dir::new("all-json");
+    let told = dir.ok(&on_tiny("all", "mock", &["--quick", "--prompt-tokens", "8", "--gen-tokens", "4", "--json"])).out;
+    assert_eq!(told, dir.ok(&["analyze", "--json"]).out);
+    assert!(dir.path("presentation.typ").is_file());
+}
+
+#[test]
+fn verify_gives_an_engine_the_settings_of_the_configuration() {
+    let dir = Dir::new("verify-options");
+    dir.write("tokometer.toml", "[engines.mock]\noptions = { fault = \"out_of_memory\" }\n");
+    dir.run(&on_tiny("verify", "mock", &["--quantize", "default,nf4"])).fails(1, &["cannot allocate 1 TB"]);
+}
+
+#[test]
 fn two_measurements_do_not_run_at_once() {
     let dir = Dir::new("lock");
     let slow = on_tiny("run", "mock", &["--launches", "1", "--repetitions", "3", "--option", "sleep_ms=300"]);

@@ -4,7 +4,7 @@ use crate::dir::{Dir, Ran, program};
 use crate::rounds::{interrupt, logs, of_kind};
 use crate::sweep::{Dice, MATRIX, essence, kill};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,14 @@ fn two_gpus_are_measured_at_the_same_time_and_nothing_beside_the_processor() {
     assert_eq!(lasting(&dir), lasting(&calm));
     let warned = |row: &&BTreeMap<String, String>| row["warnings"].contains("overlapped");
     let rows = dir.rows();
-    assert!(rows.iter().any(|row| warned(&row)) && rows.iter().filter(warned).all(|row| row["device"] == "GPU"));
+    let gpus: BTreeSet<&str> = rows.iter().filter(warned).map(|row| row["device"].as_str()).collect();
+    assert_eq!(gpus, BTreeSet::from(["GPU0", "GPU1"]));
+    // The two are told apart, and chosen one by one.
+    let told = dir.ok(&["analyze"]).out;
+    assert!(["GPU0", "GPU1", "CPU"].iter().all(|name| told.contains(name)), "{told}");
+    let only: Value = serde_json::from_str(&dir.ok(&["analyze", "--json", "--only", "device=GPU1"]).out).unwrap();
+    let groups = only["groups"].as_array().unwrap();
+    assert!(groups.len() == 4 && groups.iter().all(|group| group["key"]["device"] == "GPU1"), "{groups:?}");
 }
 
 #[test]

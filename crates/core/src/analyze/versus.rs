@@ -1,7 +1,7 @@
 //! Two sets of measurements against each other: which case of the one belongs to which of the other, and what is so
 //! different between them that a ratio would mislead.
 
-use super::{Group, Judge, Metric, Ratio, Verdict, warning_meaning};
+use super::{Group, GroupKey, Judge, Metric, Ratio, Verdict, warning_meaning};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct Versus {
 }
 
 /// The pairs of two sets, in the order of the first. A case belongs to the one of the same engine and quantization that
-/// differs least; two sets of one case each belong together whatever they are.
+/// differs least, unless its own counterpart failed; two sets of one case each belong together whatever they are.
 pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
     let measured = |group: &Group| !group.repetitions.is_empty();
     let (own, others): (Vec<Traits>, Vec<Traits>) =
@@ -44,26 +44,58 @@ pub fn pairs(a: &[Group], b: &[Group]) -> Vec<Pair> {
         obstacles: own[i].obstacles(&others[j]),
         differences: own[i].differences(&others[j]),
     };
-    let (left, right): (Vec<usize>, Vec<usize>) =
+    let (mut left, right): (Vec<usize>, Vec<usize>) =
         ((0..a.len()).filter(|i| measured(&a[*i])).collect(), (0..b.len()).filter(|j| measured(&b[*j])).collect());
-    if let ([i], [j]) = (left.as_slice(), right.as_slice()) {
+    if let ([i], [j]) = (left.as_slice(), right.as_slice())
+        && (kind(&a[*i].key) == kind(&b[*j].key) || failed_in(b, &a[*i]).is_none())
+    {
         return vec![pair(*i, *j)];
     }
     let mut free: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for j in right {
-        free.entry((b[j].key.engine.as_str(), b[j].key.quantize.as_str())).or_default().push(j);
+        free.entry(kind(&b[j].key)).or_default().push(j);
     }
-    let mut found = Vec::new();
-    for i in left {
-        let Some(candidates) = free.get_mut(&(a[i].key.engine.as_str(), a[i].key.quantize.as_str())) else { continue };
-        let apart = |at: &usize| own[i].apart(&others[candidates[*at]]);
-        // Two sets of the same cases have a twin for each, early in the list.
-        let twin = (0..candidates.len()).find(|at| apart(at) == (0, 0));
-        if let Some(at) = twin.or_else(|| (0..candidates.len()).min_by_key(apart)) {
-            found.push(pair(i, candidates.remove(at)));
-        }
+    let mut found: Vec<Pair> = Vec::new();
+    // Those of the same settings first, so that a case whose counterpart is missing does not take another's.
+    for same in [true, false] {
+        left.retain(|i| {
+            let candidates = free.get_mut(&kind(&a[*i].key));
+            let Some(candidates) = candidates.filter(|_| same || failed_in(b, &a[*i]).is_none()) else { return true };
+            let apart = |at: &usize| own[*i].apart(&others[candidates[*at]]);
+            let fits = |at: &usize| !same || own[*i].is_set_like(&others[candidates[*at]]);
+            // Two sets of the same cases have a twin for each, early in the list.
+            let twin = (0..candidates.len()).find(|at| apart(at) == (0, 0));
+            let Some(at) = twin.or_else(|| (0..candidates.len()).filter(fits).min_by_key(apart)) else { return true };
+            found.push(pair(*i, candidates.remove(at)));
+            false
+        });
     }
+    found.sort_by_key(|pair| pair.a);
     found
+}
+
+/// The case of a set that was asked for and failed entirely where `case` of another set was measured, if there is one.
+pub fn failed_in<'b>(set: &'b [Group], case: &Group) -> Option<&'b Group> {
+    let failed = |group: &&Group| group.repetitions.is_empty() && !group.failures.is_empty();
+    set.iter().filter(failed).find(|group| may_be(&group.key, &case.key))
+}
+
+/// Whether a case that failed may be the same as one that was measured. One that was never loaded does not know its threads,
+/// and its device is a guess.
+fn may_be(failed: &GroupKey, case: &GroupKey) -> bool {
+    let workload = |key: &GroupKey| (key.prompt_tokens, key.gen_tokens, key.depth);
+    let unknown_or_same = |own: Option<u32>, other: Option<u32>| own.is_none() || own == other;
+    kind(failed) == kind(case)
+        && failed.model == case.model
+        && workload(failed) == workload(case)
+        && (failed.threads.is_none() || failed.device == case.device)
+        && unknown_or_same(failed.threads, case.threads)
+        && unknown_or_same(failed.batch, case.batch)
+}
+
+/// What the two cases of a pair have in common.
+fn kind(key: &GroupKey) -> (&str, &str) {
+    (key.engine.as_str(), key.quantize.as_str())
 }
 
 /// The ratios of every pair. They are read together, so their verdicts share the level of `judge`.
@@ -146,6 +178,12 @@ impl Traits {
         self.bits.zip(other.bits).filter(|(p, q)| (p - q).abs() > BITS * p.max(*q))
     }
 
+    /// Whether nothing differs that somebody set: only versions and what disturbed the two.
+    fn is_set_like(&self, other: &Traits) -> bool {
+        const SET: std::ops::Range<usize> = 3..7;
+        self.grave == other.grave && self.other[SET] == other.other[SET]
+    }
+
     /// How many obstacles and differences there are.
     fn apart(&self, other: &Traits) -> (usize, usize) {
         let grave = self.grave.iter().zip(&other.grave).filter(|(a, b)| a != b).count();
@@ -173,6 +211,7 @@ mod tests {
     use super::super::testing::case;
     use super::super::{DECODE, Verdict, groups};
     use super::*;
+    use crate::record::{Series, Status};
 
     const CALM: [f64; 6] = [1.0, 1.001, 0.999, 1.0, 1.001, 0.999];
 
@@ -193,6 +232,48 @@ mod tests {
         };
         assert_eq!(verdict("int8"), Some((Verdict::Slower, false)));
         assert_eq!(verdict("float16"), Some((Verdict::Same, false)));
+    }
+
+    /// What is left of a case when its launches fail before the model is loaded.
+    fn lost(quantize: &str) -> Series {
+        let mut lost = case(quantize, "r2", &CALM).remove(0);
+        lost.steps.clear();
+        lost.context.threads = None;
+        lost.context.status = Status::Failed;
+        lost.context.reason = Some("crash: signal 9".into());
+        lost
+    }
+
+    #[test]
+    fn a_case_that_failed_is_known_and_no_other_one_takes_its_place() {
+        let mut one = case("float16", "r1", &CALM);
+        one.extend(case("int8", "r1", &CALM));
+        let mut two = case("int8", "r2", &CALM);
+        two.push(lost("float16"));
+        let (a, b) = (groups(&one), groups(&two));
+        let alone = |a: &[Group], b: &[Group]| -> Vec<String> {
+            let found = pairs(a, b);
+            let free = (0..a.len()).filter(|i| found.iter().all(|pair| pair.a != *i));
+            free.filter(|i| failed_in(b, &a[*i]).is_some()).map(|i| a[i].key.quantize.clone()).collect()
+        };
+        assert_eq!(alone(&a, &b), ["float16"]);
+        // A single case on either side, and these are not the same.
+        assert_eq!(alone(&groups(&case("float16", "r1", &CALM)), &b), ["float16"]);
+        assert!(alone(&a, &groups(&case("int8", "r2", &CALM))).is_empty());
+    }
+
+    #[test]
+    fn a_case_that_is_missing_does_not_take_anothers_counterpart() {
+        let with_threads = |run: &str, threads: u32| {
+            let mut all = case("float16", run, &CALM);
+            all.iter_mut().for_each(|series| series.context.threads = Some(threads));
+            all
+        };
+        let mut two = with_threads("r2", 4);
+        two.iter_mut().for_each(|series| series.context.engine_version = Some("2.0".into()));
+        let (a, b) = (groups(&[with_threads("r1", 2), with_threads("r1", 4)].concat()), groups(&two));
+        let found = pairs(&a, &b);
+        assert_eq!(found.iter().map(|pair| a[pair.a].key.threads).collect::<Vec<_>>(), [Some(4)]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn build(analysis: &Analysis) -> Sheet {
     let mut sections = [charts];
     page.columns(arrange(&mut sections));
     page.keys(bar_keys(roster.series_of(0..groups.len()), "95% interval of the ratio", &sections));
-    page.note("The interval is a bootstrap over launches and repetitions of both sides; the baseline itself has none.");
+    page.note("The interval is that of the ratio, round by round where both were measured in turn; the baseline itself has none.");
     page.note("bpw: bits per weight as stored. Cases with different bits per weight do not compute the same thing.");
     let [charts] = sections;
     page.section(charts);

@@ -4,6 +4,7 @@
 //! a time, so that a caller never has to hold more than one of them; they touch no files. What becomes of the series, and
 //! which files there are, is `collate`'s business.
 
+pub(crate) mod device;
 pub mod event;
 pub mod file_name;
 mod head;

@@ -4,7 +4,7 @@ use super::context::ReportContext;
 use super::glance::FEW_LAUNCHES;
 use super::number::count;
 use super::section::{schedule, schedule_text, sections, shown};
-use crate::analyze::{Analysis, Group, RESAMPLES};
+use crate::analyze::{Analysis, Group, Judge, RESAMPLES, WITHIN};
 use crate::record::{SampleUnit, ThroughputSource};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -29,7 +29,9 @@ pub fn method(analysis: &Analysis) -> Value {
         "warmup": warmup(&analysis.groups),
         "definitions": definitions,
         "interval": format!(
-            "Intervals hold the mean with 95% confidence: percentile bootstrap with {RESAMPLES} resamples, launches drawn first and repetitions inside each drawn launch second, widened by Student's t for few launches. Two means are told apart when the interval of their ratio leaves out 1."
+            "Intervals hold the mean with 95% confidence: Student's t over launches (of a single launch: over its rounds or repetitions) gives their width, a bootstrap of {RESAMPLES} resamples how it lies around the mean. Cases are called faster, slower or the same within {}% only where the interval of their ratio allows nothing else, at {} for all comparisons that are read together.",
+            WITHIN * 100.0,
+            Judge::default().level_text(),
         ),
         "resamples": RESAMPLES,
     })
@@ -47,7 +49,7 @@ fn repetitions(groups: &[Group]) -> String {
 fn rounds(groups: &[Group]) -> Option<String> {
     let rounds = groups.iter().any(|group| group.repetitions.iter().any(|repetition| repetition.round.is_some()));
     rounds.then(|| {
-        "Each round launches every case once, in a shuffled order: slow drift of the machine hits all cases alike."
+        "Each round measures every case once, in a shuffled order: slow drift of the machine hits all cases alike."
             .to_owned()
     })
 }

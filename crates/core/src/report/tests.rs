@@ -82,6 +82,8 @@ fn the_answer_comes_with_how_sure_it_is() {
     assert!(verdict.contains("times as fast as the next, llamacpp float16 (F16)"), "{verdict}");
     assert!(value["checks"].as_array().unwrap().iter().all(|check| check["ok"] == true), "{}", value["checks"]);
     assert_eq!(value["method"]["repetitions"], "3 × 2 (launches × repetitions in each) for every case.");
+    let interval = value["method"]["interval"].as_str().unwrap();
+    assert!(["Student's t", "within 2%", "at 99.7%"].iter().all(|words| interval.contains(words)), "{interval}");
 }
 
 #[test]

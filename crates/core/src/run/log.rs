@@ -2,7 +2,7 @@
 
 use super::{Job, Options, Prompt};
 use crate::plan::Case;
-use crate::record::{Event, FileName, LogWriter, Result};
+use crate::record::{Event, FileName, LogWriter, Result, device};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -134,10 +134,11 @@ fn versioned(version: &str, options: &std::collections::BTreeMap<String, String>
     format!("{version}{options}")
 }
 
-/// The device in the seed workflow's sense: `CPU`, `CUDA`, `METAL`.
+/// The device in the seed workflow's sense: `CPU`, `CUDA`, `METAL`; with its number where the case asked for one by number.
 fn device_label(case: &Case, devices: &[tokometer_protocol::Device]) -> String {
-    let best =
-        || devices.iter().find(|device| device.kind != "cpu").or(devices.first()).map(|device| device.name.clone());
-    let name = case.settings.device.clone().or_else(best).unwrap_or_else(|| "CPU".into());
-    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').to_uppercase()
+    if let Some(asked) = &case.settings.device {
+        return device::numbered(asked);
+    }
+    let best = devices.iter().find(|device| device.kind != "cpu").or(devices.first());
+    best.map_or_else(|| "CPU".into(), |best| device::kind(&best.name))
 }

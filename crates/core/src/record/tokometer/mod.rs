@@ -14,7 +14,7 @@ mod surroundings;
 use super::header::{self, Header};
 use super::lines::{Lines, lines};
 use super::series::{Context, Series, Status};
-use super::{Format, Input, Result, json_reason};
+use super::{Format, Input, Result, device, json_reason};
 use pass::{Moved, Repetition};
 use scan::{Item, Launch, Scan};
 use std::collections::HashMap;
@@ -193,8 +193,7 @@ fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
         context.engine_version =
             Some(if told { version } else { format!("{version} kernels={kernels}").trim().to_owned() });
     }
-    let device = loaded.device.split(':').next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
-    context.device = Some(device.to_uppercase()).filter(|device| !device.is_empty()).or(context.device);
+    context.device = device_of(&loaded.device, context.device);
     context.device_description = loaded.device_description.clone().filter(|text| !text.is_empty());
     context.load_ms = (loaded.load_ns > 0).then_some(loaded.load_ns as f64 / 1e6);
     context.threads = loaded.threads;
@@ -204,6 +203,17 @@ fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
     context.kv_type.clone_from(&loaded.kv_type);
     context.kv_bytes = loaded.kv_bytes;
     context
+}
+
+/// The device that a launch used. The header keeps the number of one that was asked for by number, without which two GPUs of
+/// an interface could not be told apart; but an engine that loaded onto another kind of device has the last word.
+fn device_of(loaded: &str, planned: Option<String>) -> Option<String> {
+    let used = device::kind(loaded);
+    let planned = planned.map(|name| device::numbered(&name));
+    match planned {
+        Some(name) if used.is_empty() || device::kind(&name) == used => Some(name),
+        _ => Some(used).filter(|used| !used.is_empty()),
+    }
 }
 
 /// Undoes what the writer does to line ends in values.

@@ -70,6 +70,22 @@ fn a_launch_tells_its_series_what_it_loaded_and_used() {
     assert_eq!((failed.warnings.join(" "), all[2].steps.len()), ("battery".to_owned(), 0));
 }
 
+#[test]
+fn a_device_keeps_the_number_that_was_asked_for() {
+    for (planned, loaded, told) in [
+        (Some("CUDA1"), "CUDA1", Some("CUDA1")),
+        (Some("CUDA1"), "cuda:1", Some("CUDA1")),
+        (Some("CUDA1"), "CPU", Some("CPU")),
+        (Some("CUDA1"), "", Some("CUDA1")),
+        (Some("CUDA"), "CUDA0", Some("CUDA")),
+        (Some("CPU:LLVM"), "CPU:LLVM", Some("CPU")),
+        (None, "CUDA0", Some("CUDA")),
+        (None, "", None),
+    ] {
+        assert_eq!(device_of(loaded, planned.map(str::to_owned)).as_deref(), told, "{planned:?} {loaded}");
+    }
+}
+
 /// A worker that stays loaded over two rounds and fails in the third.
 const RESIDENT: &str = concat!(
     "tokometer-log: 1\nframework: mock\n\n",
