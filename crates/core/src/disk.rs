@@ -198,8 +198,7 @@ mod tests {
     /// A lock is often held for an instant by somebody who only asks.
     #[test]
     fn a_lock_that_is_soon_free_is_taken_and_one_that_is_kept_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+        let path = std::env::temp_dir().join(format!("tokometer-lock-{}", std::process::id()));
         let other = fs::File::create(&path).unwrap();
         let ours = fs::File::open(&path).unwrap();
         other.lock().unwrap();
@@ -211,6 +210,7 @@ mod tests {
             });
             try_lock(&ours).unwrap();
         });
+        fs::remove_file(path).unwrap();
     }
 
     #[test]
