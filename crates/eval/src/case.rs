@@ -40,6 +40,8 @@ pub struct Subject {
     pub hostname: String,
     /// The command line.
     pub command: Vec<String>,
+    /// Identity of what computes ([`crate::keep::Computes`]), where it is known before that is started.
+    pub identity: Option<String>,
 }
 
 /// How much is evaluated.
@@ -195,6 +197,7 @@ fn empty(subject: &Subject, environment: &Environment, wish: &Wish) -> EvalResul
         resumed_examples: 0,
         jobs: None,
         reason: None,
+        identity: None,
         command: subject.command.clone(),
         examples: Vec::new(),
     }
@@ -284,7 +287,7 @@ fn run(
 }
 
 /// Our set of that name; other names are the tool's own.
-fn built_in(name: &str) -> Option<TaskSet> {
+pub(crate) fn built_in(name: &str) -> Option<TaskSet> {
     TaskSet::built_in(name)?.ok()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `environment` says which task sets there are, `task` reads them, `endpoint` starts and stops the server, `client` talks to
 //! it, `native` asks and scores our own sets (`score`), `external` runs `vf-eval` and `lm_eval` and reads what they write,
-//! `case` evaluates one engine and quantization on one environment, `journal` keeps each answer as it comes, `result` is the file that stays, `table` the CSV of all of them, `stats` and
+//! `case` evaluates one engine and quantization on one environment, `journal` keeps each answer as it comes, `result` is the file that stays, `keep` says which need not be made again, `table` the CSV of all of them, `stats` and
 //! `compare` say what differs and how sure that is.
 //!
 //! `distance` needs no task: perplexity and KL divergence from the original model, asked of the workers themselves.
@@ -18,6 +18,7 @@ pub mod environment;
 mod error;
 pub mod external;
 pub mod journal;
+pub mod keep;
 pub mod native;
 pub mod result;
 pub mod score;

@@ -109,6 +109,9 @@ pub struct EvalResult {
     /// Why it failed.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Hash of all that went in but the engine's version: what has the same need not be evaluated again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The command line.
     #[serde(default)]
     pub command: Vec<String>,
@@ -247,6 +250,7 @@ pub(crate) mod testing {
             resumed_examples: 0,
             jobs: None,
             reason: None,
+            identity: None,
             command: Vec::new(),
             examples: Vec::new(),
         };

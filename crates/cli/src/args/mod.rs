@@ -250,9 +250,12 @@ Examples:
 Environments: reverse-text, arithmetic, copy, sort, choice; a .jsonl file whose lines hold id, prompt, answer, scorer (exact,
 regex, lcs, choice), choices and max_tokens; vf:NAME for an environment of verifiers' vf-eval; lm:TASK for a task of lm_eval.
 Each engine and quantization is served, asked and stopped. Results go to verifiers_results/, one JSON file each, and all.csv.
-An evaluation that died goes on where it was when the same command is given again. Better, worse or the same within --within
-are said of the mean score only where that is established for all differences together; otherwise it says how many examples
-would tell. A case that failed is a recorded result, and the exit code is 3.
+An evaluation that died goes on where it was when the same command is given again. One that has a finished result is kept
+and not evaluated again unless asked (--again): the same files of the model, quantization, engine version, settings, device,
+machine, examples and limits. vf-eval's own environments and MLC-LLM's models are always evaluated: nothing tells before the
+start whether they are the same. Better, worse or the same within --within are said of the mean score only where that is
+established for all differences together; otherwise it says how many examples would tell. A case that failed is a recorded
+result, and the exit code is 3.
 
 With --jobs N so many evaluations run at a time, each with an endpoint of its own, as far as the endpoints fit into free memory
 together by what weights and cache take (a GPU's own memory is not reckoned). Nothing is compared by its time here; the times

@@ -26,11 +26,14 @@ pub struct Eval {
     /// Evaluations that run at a time; without --threads the logical processors are divided between them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
+    /// Evaluate anew what has a finished result; earlier results stay
+    #[arg(long)]
+    pub again: bool,
     /// Seconds that starting an endpoint, or one request, may take; without a token for so long the engine counts as hung
     #[arg(long, value_name = "S", default_value_t = 900)]
     pub timeout: u64,
     /// Read a result of the older line of vf-eval instead: what it printed, or the folder that it saved
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["env", "num_examples", "max_tokens"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["env", "num_examples", "max_tokens", "again"])]
     pub import: Option<PathBuf>,
     /// What `distance` takes.
     #[command(flatten)]

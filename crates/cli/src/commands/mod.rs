@@ -8,6 +8,7 @@ mod compare;
 mod distance;
 mod doctor;
 mod eval;
+mod keep;
 mod merge;
 mod plot;
 mod prepare;

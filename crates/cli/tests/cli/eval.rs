@@ -71,6 +71,7 @@ fn each_quantization_is_evaluated_and_compared() {
 fn greedy_answers_repeat_and_the_differences_of_equal_answers_are_nothing() {
     let dir = Dir::new("eval-json");
     let more = ["--quantize", "float16", "--env", "copy", "--num-examples", "3", "--max-tokens", "4", "--json"];
+    let more = [&more[..], &["--again"]].concat();
     let run = || -> Value { serde_json::from_str(&dir.ok(&on_llamacpp(&more)).out).unwrap() };
     let (first, second) = (run(), run());
     let replies = examples(&first["results"][0], "reply", Value::as_str);
@@ -127,7 +128,8 @@ fn what_cannot_be_served_is_a_recorded_result_and_the_rest_goes_on() {
 fn essence(dir: &Dir) -> Vec<Value> {
     let without = |mut result: Value| {
         let fields = result.as_object_mut().unwrap();
-        for name in ["uuid", "timestamp", "elapsed_seconds", "command", "jobs"] {
+        // The configurations that they are given differ.
+        for name in ["uuid", "timestamp", "elapsed_seconds", "command", "jobs", "identity"] {
             fields.remove(name);
         }
         for example in fields["examples"].as_array_mut().unwrap() {
@@ -203,6 +205,46 @@ fn what_is_named_twice_is_evaluated_once() {
     assert_eq!(found[0].1["engine_version"], "1");
     // One alone is not beside others.
     assert!(found[0].1.get("jobs").is_none(), "{}", found[0].1);
+}
+
+#[test]
+fn a_finished_result_is_kept_unless_anything_differs() {
+    let dir = Dir::new("eval-kept");
+    let more = ["--quantize", "float16,nf4", "--env", "copy,choice", "--num-examples", "2", "--max-tokens", "2"];
+    let more = [&more[..], &["--json"]].concat();
+    let run = |further: &[&str]| dir.ok(&on_tiny("eval", "mock", &[&more[..], further].concat()));
+    let told = |ran: &Ran| -> Vec<String> {
+        let told: Value = serde_json::from_str(&ran.out).unwrap();
+        let results = told["results"].as_array().unwrap().iter();
+        results.map(|result| result["uuid"].as_str().unwrap().to_owned()).collect()
+    };
+    let kept = |ran: &Ran| ran.err.matches("kept: mock").count();
+    let first = run(&[]);
+    assert_eq!((told(&first).len(), kept(&first), results(&dir).len()), (4, 0, 4), "{}", said(&first));
+    // However many run at a time, and though an endpoint may take longer.
+    let second = run(&["--jobs", "3", "--timeout", "700"]);
+    assert_eq!((told(&second), kept(&second), results(&dir).len()), (told(&first), 4, 4), "{}", said(&second));
+    // One environment more on the endpoint of those that are kept.
+    let third = dir.ok(&on_tiny("eval", "mock", &[&more[..], &["--env", "sort"]].concat()));
+    assert_eq!((told(&third).len(), kept(&third), results(&dir).len()), (6, 4, 6), "{}", said(&third));
+    for (i, further) in [&["--device", "cpu"][..], &["--again"]].into_iter().enumerate() {
+        let ran = run(further);
+        assert_eq!((kept(&ran), results(&dir).len()), (0, 10 + 4 * i), "{further:?} {}", said(&ran));
+    }
+    let other = [&["eval", "--engine", "mock", "--model", "synthetic:60M"][..], &more].concat();
+    let ran = dir.ok(&other);
+    assert_eq!((kept(&ran), results(&dir).len()), (0, 18), "{}", said(&ran));
+    // What another version has left is not taken, nor what says nothing of how it came about.
+    for (name, mut result) in results(&dir) {
+        if result["quantization"] == "nf4" {
+            result["engine_version"] = "0".into();
+        } else {
+            result.as_object_mut().unwrap().remove("identity");
+        }
+        dir.write(&format!("verifiers_results/{name}"), result.to_string());
+    }
+    let ran = run(&[]);
+    assert_eq!((kept(&ran), results(&dir).len()), (0, 22), "{}", said(&ran));
 }
 
 /// Whether a process has not ended.

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokometer_core::engine::set_up_python;
+use tokometer_core::fingerprint;
 use tokometer_core::progress::Task;
 
 /// Between two looks at what a program has written.
@@ -142,15 +143,25 @@ impl Tool {
             (false, _) => Some(format!("{} failed ({status}){}", self.title, last_words(&log))),
         };
         let returncode = if returncode == 0 && reason.is_some() { 1 } else { returncode };
-        Ok(Done { examples, returncode, resumed, evaluator: self.version(&python), reason })
+        Ok(Done { examples, returncode, resumed, evaluator: self.evaluator(&python), reason })
+    }
+
+    /// Its version and our files for it; `None` where it is not installed or does not tell its version.
+    pub fn identity(&self) -> Option<String> {
+        let version = self.version(&self.python().ok()?)?;
+        Some(format!("{} {version} {}", self.package, fingerprint::of_value(&self.files)))
     }
 
     /// `lm-eval 0.4.13`; without the number where it does not tell.
-    fn version(&self, python: &Path) -> String {
+    fn evaluator(&self, python: &Path) -> String {
+        self.version(python).map_or_else(|| self.package.to_owned(), |version| format!("{} {version}", self.package))
+    }
+
+    fn version(&self, python: &Path) -> Option<String> {
         let script = format!("import importlib.metadata as m; print(m.version('{}'))", self.package);
-        let output = Command::new(python).args(["-c", &script]).output().ok().filter(|output| output.status.success());
-        let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        version.map_or_else(|| self.package.to_owned(), |version| format!("{} {version}", self.package))
+        let output =
+            Command::new(python).args(["-c", &script]).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     fn write_files(&self, order: &Order<'_>, set: Option<&TaskSet>, client: &Client) -> Result<()> {

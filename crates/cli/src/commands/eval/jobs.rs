@@ -1,10 +1,12 @@
 //! The evaluations of a command, as many at a time as were asked for. Each job has an endpoint of its own: it starts one,
-//! asks on it what is left for that engine and quantization, and stops it before it starts the next.
+//! asks on it what is left for that engine and quantization, and stops it before it starts the next. What has a finished
+//! result is kept and needs no endpoint.
 
 use super::room::{Room, Share};
 use super::start;
 use crate::args::Eval;
 use crate::commands::Session;
+use crate::commands::keep::Versions;
 use crate::settings::Found;
 use anyhow::Result;
 use std::collections::VecDeque;
@@ -17,7 +19,7 @@ use tokometer_core::machine::available_memory;
 use tokometer_core::plan::ModelRef;
 use tokometer_eval::case::{self, Subject, Wish};
 use tokometer_eval::endpoint::Endpoint;
-use tokometer_eval::{Environment, EvalResult};
+use tokometer_eval::{Environment, EvalResult, keep, result};
 
 /// What all evaluations of a command share.
 #[derive(Clone, Copy)]
@@ -40,6 +42,8 @@ struct Evaluation<'a> {
     found: &'a Found,
     quantize: &'a str,
     environment: &'a Environment,
+    /// Identity of what is asked, where it is known.
+    asking: Option<&'a str>,
 }
 
 impl Evaluation<'_> {
@@ -47,13 +51,19 @@ impl Evaluation<'_> {
     fn shares_endpoint(&self, other: &Evaluation<'_>) -> bool {
         self.found.engine.name == other.found.engine.name && self.quantize == other.quantize
     }
+
+    /// Its identity, where it is known.
+    fn identity(&self, subject: &Subject) -> Option<String> {
+        Some(keep::evaluation(subject.identity.as_deref()?, self.asking?))
+    }
 }
 
 /// Results with their places.
 type Done = Vec<(usize, EvalResult)>;
 
 /// Evaluates every engine and quantization in every environment. The results come in the order in which these are given,
-/// whatever was done first. Each is written as soon as it is there, a failure too.
+/// whatever was done first. Each is written as soon as it is there, a failure too; what has a finished result is not
+/// evaluated again unless asked.
 ///
 /// # Errors
 /// A result cannot be written.
@@ -63,11 +73,15 @@ pub fn evaluate<'a>(
     quantizations: &'a [String],
     environments: &'a [Environment],
 ) -> Result<Vec<EvalResult>> {
-    let waiting = evaluations(found, quantizations, environments);
+    let asking: Vec<Option<String>> =
+        environments.iter().map(|environment| keep::asking(environment, common.wish)).collect();
+    let waiting = evaluations(found, quantizations, environments, &asking);
     let at_a_time = u32::try_from(waiting.len()).unwrap_or(u32::MAX).min(common.options.jobs).max(1);
     let room = Room::new(available_memory(Path::new("/")));
     let folder = common.session.folders.verifiers_results();
-    let jobs = &Jobs { common, at_a_time, folder, waiting: Mutex::new(waiting), room };
+    let earlier = if common.options.again { Vec::new() } else { result::read_all(&folder, |_| ())? };
+    let versions = Versions::default();
+    let jobs = &Jobs { common, at_a_time, folder, earlier, versions, waiting: Mutex::new(waiting), room };
     let done: Vec<Done> = thread::scope(|scope| {
         let threads: Vec<_> = (1..=at_a_time).map(|number| scope.spawn(move || jobs.work(number))).collect();
         let ended = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -83,12 +97,14 @@ fn evaluations<'a>(
     found: &'a [Found],
     quantizations: &'a [String],
     environments: &'a [Environment],
+    asking: &'a [Option<String>],
 ) -> VecDeque<Evaluation<'a>> {
     let mut all: VecDeque<Evaluation<'a>> = VecDeque::new();
     for found in found {
         for quantize in quantizations {
-            for environment in environments {
-                let one = Evaluation { place: all.len(), found, quantize, environment };
+            for (environment, asking) in environments.iter().zip(asking) {
+                let asking = asking.as_deref();
+                let one = Evaluation { place: all.len(), found, quantize, environment, asking };
                 if !all.iter().any(|other| one.shares_endpoint(other) && other.environment == environment) {
                     all.push_back(one);
                 }
@@ -105,6 +121,9 @@ struct Jobs<'a> {
     at_a_time: u32,
     /// Where results and journals lie.
     folder: PathBuf,
+    /// Results that there were before; none where all is evaluated again.
+    earlier: Vec<EvalResult>,
+    versions: Versions,
     /// What nobody has begun.
     waiting: Mutex<VecDeque<Evaluation<'a>>>,
     room: Room,
@@ -121,35 +140,34 @@ impl<'a> Jobs<'a> {
         Ok(done)
     }
 
-    /// Serves the engine and quantization of an evaluation, does it, and does what nobody else begins on the same endpoint.
+    /// Does an evaluation, and what nobody else begins of the same engine and quantization: on one endpoint, but for what is
+    /// kept.
     fn serve(&self, number: u32, first: Evaluation<'a>) -> Result<Done> {
-        let Common { session, wish, .. } = self.common;
         let mut subject = start::unknown(&self.common, first.found, first.quantize);
-        let (share, mut endpoint) = match self.start(number, &first, &mut subject) {
-            Ok(started) => started,
-            Err(error) => return self.fail(first, &subject, &format!("{error:#}")),
-        };
         let mut done = Vec::new();
-        let mut next = Some(first);
-        while let Some(one) = next {
-            let progress = session.terminal.progress();
-            let result = case::evaluate(&subject, one.environment, wish, &mut endpoint, &self.folder, progress);
-            let result = self.write(result)?;
-            if result.returncode == 0 {
-                case::forget(&subject, one.environment, wish, &self.folder)?;
+        let bytes = match start::known(&self.common, first.found, &mut subject) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.fail(first, &subject, &format!("{error:#}"), &mut done)?;
+                return Ok(done);
             }
-            done.push((one.place, result));
-            // What is left where one has ended by itself is begun on another.
-            next = if endpoint.ended().is_none() { self.next_like(&first) } else { None };
+        };
+        let Some(first) = self.keep(first, &subject, &mut done) else { return Ok(done) };
+        match self.start(number, &first, &mut subject, bytes) {
+            Ok((_share, endpoint)) => self.ask(first, &subject, endpoint, &mut done)?,
+            Err(error) => self.fail(first, &subject, &format!("{error:#}"), &mut done)?,
         }
-        endpoint.stop();
-        drop(share);
         Ok(done)
     }
 
-    /// Prepares the model, waits for memory and starts an endpoint. `subject` learns what is known by then.
-    fn start(&self, number: u32, one: &Evaluation<'_>, subject: &mut Subject) -> Result<(Share<'_>, Endpoint)> {
-        let bytes = start::known(&self.common, one.found, subject)?;
+    /// Waits for memory and starts an endpoint. `subject` learns what is known by then.
+    fn start(
+        &self,
+        number: u32,
+        one: &Evaluation<'_>,
+        subject: &mut Subject,
+        bytes: Option<u64>,
+    ) -> Result<(Share<'_>, Endpoint)> {
         let title = subject.title();
         let share = self.room.take(bytes, |left| {
             let needs = bytes.map_or_else(|| "an unknown amount of memory".into(), amount);
@@ -163,16 +181,59 @@ impl<'a> Jobs<'a> {
         Ok((share, endpoint))
     }
 
+    /// Asks on an endpoint until nothing is left for it. What is left where one has ended by itself is begun on another.
+    fn ask(&self, first: Evaluation<'a>, subject: &Subject, mut endpoint: Endpoint, done: &mut Done) -> Result<()> {
+        let Common { session, wish, .. } = self.common;
+        let mut next = Some(first);
+        while let Some(one) = next {
+            let progress = session.terminal.progress();
+            let mut result = case::evaluate(subject, one.environment, wish, &mut endpoint, &self.folder, progress);
+            result.identity = one.identity(subject);
+            let result = self.write(result)?;
+            if result.returncode == 0 {
+                case::forget(subject, one.environment, wish, &self.folder)?;
+            }
+            done.push((one.place, result));
+            next = if endpoint.ended().is_none() { self.next_to_do(&first, subject, done) } else { None };
+        }
+        endpoint.stop();
+        Ok(())
+    }
+
     /// What cannot be served fails in all environments that nobody has begun.
-    fn fail(&self, first: Evaluation<'a>, subject: &Subject, reason: &str) -> Result<Done> {
-        let mut done = Vec::new();
+    fn fail(&self, first: Evaluation<'a>, subject: &Subject, reason: &str, done: &mut Done) -> Result<()> {
         let mut next = Some(first);
         while let Some(one) = next {
             let result = case::failed(subject, one.environment, self.common.wish, reason);
             done.push((one.place, self.write(result)?));
+            next = self.next_to_do(&first, subject, done);
+        }
+        Ok(())
+    }
+
+    /// Takes over the finished result of an evaluation, and of those after it that an endpoint of this one would serve;
+    /// the first without one comes back.
+    fn keep(&self, first: Evaluation<'a>, subject: &Subject, done: &mut Done) -> Option<Evaluation<'a>> {
+        let mut next = Some(first);
+        while let Some(one) = next {
+            let Some(result) = self.finished(&one, subject) else { return Some(one) };
+            let (title, environment) = (subject.title(), &result.environment);
+            let text = format!("kept: {title} {environment}, evaluated {} (--again evaluates anew)", result.timestamp);
+            self.common.session.terminal.say(&text);
+            done.push((one.place, result.clone()));
             next = self.next_like(&first);
         }
-        Ok(done)
+        None
+    }
+
+    /// The result that an evaluation had earlier.
+    fn finished(&self, one: &Evaluation<'_>, subject: &Subject) -> Option<&EvalResult> {
+        keep::find(&self.earlier, &one.identity(subject)?, || self.versions.of(one.found))
+    }
+
+    /// Takes the next evaluation that an endpoint of this one serves, too, and that has no finished result.
+    fn next_to_do(&self, one: &Evaluation<'_>, subject: &Subject, done: &mut Done) -> Option<Evaluation<'a>> {
+        self.keep(self.next_like(one)?, subject, done)
     }
 
     /// Writes a result down, with how many evaluations ran at a time.

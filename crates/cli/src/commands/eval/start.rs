@@ -2,7 +2,7 @@
 //! started.
 
 use super::jobs::Common;
-use crate::commands::prepare;
+use crate::commands::{keep, prepare};
 use crate::settings::Found;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -55,6 +55,9 @@ pub fn known(common: &Common<'_>, found: &Found, subject: &mut Subject) -> Resul
     };
     let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
     take(subject, &prepared.manifest);
+    let quantize = &subject.quantization;
+    let identity = keep::identity(session, &prepared.manifest, quantize, options.device.as_deref(), CONTEXT);
+    subject.identity = Some(identity);
     Ok(needed(model, found.engine, native, prepared.manifest.weights_bytes))
 }
 
