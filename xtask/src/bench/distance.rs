@@ -70,7 +70,7 @@ fn run(options: &Options) -> Result<Report> {
 fn ours(dir: &Path, model: &str, quantize: &str, text: &Path, threads: &str) -> Result<Value> {
     let text = text.display().to_string();
     let what = ["eval", "--env", "distance", "--engine", "llamacpp", "--model", model, "--quantize", quantize];
-    let how = ["--text", &text, "--ctx", CTX, "--threads", threads, "--json"];
+    let how = ["--text", &text, "--ctx", CTX, "--threads", threads, "--again", "--json"];
     let printed = tokometer::command(dir, &[&what[..], &how].concat()).capture_stdout()?;
     let all: Value = serde_json::from_str(&printed).with_context(|| format!("no JSON was printed: {printed:.300}"))?;
     all.get(0).cloned().ok_or_else(|| anyhow!("no result was printed: {printed:.300}"))

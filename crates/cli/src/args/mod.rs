@@ -264,6 +264,7 @@ endpoints and keeps what was answered.
 
 distance (or perplexity) needs no task: perplexity, KL divergence, same most probable token and change of probabilities of each
 quantization against the original on a text, as llama-perplexity defines them. Every position is in the CSV beside its result.
+A finished one is kept like any evaluation where original, text, --ctx and --chunks are the same, too.
 The log-probabilities of the original take 4 bytes x vocabulary for each position on the disk while it runs.")]
     Eval(Eval),
     /// The fastest case that does all that you need, what it costs, and how sure that is

@@ -1,5 +1,6 @@
 //! `tokometer eval --env distance`: how far each quantization is from the unquantized model, on a text.
 
+use super::keep::{self, Versions};
 use super::{OK, SOME_FAILED, Session, prepare, print_json, write_whole};
 use crate::args::{DistanceFlags, Selection};
 use crate::settings::{self, Found};
@@ -11,7 +12,8 @@ use tokometer_core::engine::Timeouts;
 use tokometer_core::machine::{Machine, threads_for};
 use tokometer_core::plan::ModelRef;
 use tokometer_core::prepare::Target;
-use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, positions_csv};
+use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, finished, positions_csv};
+use tokometer_eval::keep::distance as identity_of;
 
 /// The names of this evaluation.
 pub const NAMES: &[&str] = &[ENVIRONMENT, "perplexity"];
@@ -24,6 +26,8 @@ pub struct Distance<'a> {
     pub flags: &'a DistanceFlags,
     /// Device by the engine's name.
     pub device: Option<&'a str>,
+    /// Whether what has a finished result is measured again.
+    pub again: bool,
     /// Seconds without an answer after which a worker counts as hung.
     pub timeout: u64,
 }
@@ -42,7 +46,9 @@ pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
     let model = settings::model(options.selection, &session.config)?;
     let plan = plan(&found, flags)?;
     let _lock = super::run::exclusive(session)?;
-    let mut job = Job { session, options, model, text, records: Vec::new(), failed: Vec::new() };
+    let earlier = if options.again { Vec::new() } else { finished(&session.folders.verifiers_results()) };
+    let versions = Versions::default();
+    let mut job = Job { session, options, model, text, earlier, versions, records: Vec::new(), failed: Vec::new() };
     for (base, engines) in plan {
         job.against(base, &engines);
     }
@@ -81,37 +87,92 @@ struct Job<'a> {
     options: &'a Distance<'a>,
     model: ModelRef,
     text: Text,
+    /// Results that there were before; none where all is measured again.
+    earlier: Vec<Record>,
+    versions: Versions,
     records: Vec<Record>,
     failed: Vec<String>,
 }
 
 impl Job<'_> {
-    /// Holds all quantizations of these engines against one original. Each result is written at once.
+    /// Holds all quantizations of these engines against one original, which is measured once there is one without a finished
+    /// result. Each result is written at once.
     fn against(&mut self, (original, label): Original<'_>, engines: &[&Found]) {
-        let progress = self.session.terminal.progress();
-        let measured = self.subject(original, label).and_then(|subject| {
-            let base = Base::measure(&subject, &self.text, &self.settings(), progress)?;
-            Ok((subject, base))
-        });
-        let (original, base) = match measured {
-            Ok(measured) => measured,
-            Err(error) => {
-                return self.failed.push(format!("{} {label}, the original: {error:#}", original.engine.name));
-            }
+        let lost = |error: &anyhow::Error| format!("{} {label}, the original: {error:#}", original.engine.name);
+        let subject = match self.subject(original, label) {
+            Ok(subject) => subject,
+            Err(error) => return self.failed.push(lost(&error)),
         };
+        let mut base = None;
         for found in engines {
             for quantize in settings::quantizations(self.options.selection, &self.session.config) {
-                if let Err(error) = self.one((&original, &base), found, &quantize) {
+                let Some(wanted) = self.wanted((original, &subject), found, &quantize) else { continue };
+                let measured = match self.measured(&subject, &mut base) {
+                    Ok(measured) => measured,
+                    Err(error) => return self.failed.push(lost(&error)),
+                };
+                if let Err(error) = self.one((&subject, measured), &wanted) {
                     self.failed.push(format!("{} {quantize}: {error:#}", found.engine.name));
                 }
             }
         }
     }
 
-    fn one(&mut self, base: (&Subject, &Base), found: &Found, quantize: &str) -> Result<()> {
-        let subject = self.subject(found, quantize)?;
-        let measured = base.1.distance(&subject, self.session.terminal.progress())?;
-        let record = Record::new(base, &subject, &measured, &self.text, &Machine::this().hostname);
+    /// The original's distributions, measured when they are first asked for.
+    fn measured<'b>(&self, subject: &Subject, base: &'b mut Option<Base>) -> Result<&'b Base> {
+        let measured = match base.take() {
+            Some(measured) => measured,
+            None => Base::measure(subject, &self.text, &self.settings(), self.session.terminal.progress())?,
+        };
+        Ok(base.insert(measured))
+    }
+
+    /// A quantization that is to be measured, with its identity; `None` for one that is kept or cannot be prepared.
+    fn wanted(
+        &mut self,
+        (original, base): (&Found, &Subject),
+        found: &Found,
+        quantize: &str,
+    ) -> Option<(Subject, String)> {
+        let subject = match self.subject(found, quantize) {
+            Ok(subject) => subject,
+            Err(error) => {
+                self.failed.push(format!("{} {quantize}: {error:#}", found.engine.name));
+                return None;
+            }
+        };
+        let (base, own) = (self.computing(base), self.computing(&subject));
+        let identity = identity_of(&base, &own, &self.text, self.options.flags.chunks);
+        let Some(record) = self.kept(&identity, original, found) else { return Some((subject, identity)) };
+        let text = format!("kept: {} distance, measured {} (--again measures anew)", subject.name(), record.timestamp);
+        self.session.terminal.say(&text);
+        self.records.push(record);
+        None
+    }
+
+    fn computing(&self, subject: &Subject) -> String {
+        let (device, ctx) = (self.options.device, self.options.flags.ctx);
+        keep::identity(self.session, &subject.manifest, &subject.quantize, device, ctx)
+    }
+
+    /// The newest result of that identity, if both engines are of the same versions.
+    fn kept(&self, identity: &str, original: &Found, found: &Found) -> Option<Record> {
+        let is_alike = |record: &&Record| record.identity.as_deref() == Some(identity);
+        let alike: Vec<&Record> = self.earlier.iter().filter(is_alike).collect();
+        if alike.is_empty() {
+            return None;
+        }
+        let (base, own) = (self.versions.of(original)?, self.versions.of(found)?);
+        let is_same =
+            |record: &&Record| record.engine_version == own && record.base.engine_version.as_ref() == Some(&base);
+        let newest = alike.into_iter().filter(is_same).max_by(|a, b| a.timestamp.cmp(&b.timestamp));
+        newest.cloned()
+    }
+
+    fn one(&mut self, base: (&Subject, &Base), (subject, identity): &(Subject, String)) -> Result<()> {
+        let measured = base.1.distance(subject, self.session.terminal.progress())?;
+        let mut record = Record::new(base, subject, &measured, &self.text, &Machine::this().hostname);
+        record.identity = Some(identity.clone());
         let file = self.session.folders.verifiers_results().join(format!("{}.json", record.stem()));
         let positions = positions_csv(&measured.chunks, record.scored_from);
         write_whole(&file.with_extension("csv"), positions.as_bytes())?;

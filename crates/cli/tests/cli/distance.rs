@@ -67,12 +67,34 @@ fn two_at_once_in_one_folder_do_not_disturb_each_other() {
     let dir = &Dir::new("distance-both");
     let alone = avg(&mock(dir, "nf4", &[])[0], "kld_mean");
     let more = ["--env", "distance", "--quantize", "nf4", "--text", "text.txt", "--ctx", "20", "--json", "--jobs", "2"];
+    let more = &[&more[..], &["--again"]].concat()[..];
     let both = std::thread::scope(|scope| {
-        let both = [(); 2].map(|()| scope.spawn(move || records(dir, &on_tiny("eval", "mock", &more))));
+        let both = [(); 2].map(|()| scope.spawn(move || records(dir, &on_tiny("eval", "mock", more))));
         both.map(|one| avg(&one.join().unwrap()[0], "kld_mean"))
     });
     assert_eq!(both, [alone, alone]);
     assert_eq!(names(&dir.path("verifiers_results")).len(), 6);
+}
+
+#[test]
+fn a_finished_distance_is_kept_unless_anything_differs() {
+    let dir = &Dir::new("distance-kept");
+    let of = |found: &[Value]| -> Vec<String> {
+        found.iter().map(|record| record["uuid"].as_str().unwrap().to_owned()).collect()
+    };
+    let files = || names(&dir.path("verifiers_results")).len();
+    let first = mock(dir, "float16,int8", &[]);
+    let second = mock(dir, "int8,nf4,float16", &[]);
+    assert_eq!((of(&second)[0].as_str(), of(&second)[2].as_str()), (of(&first)[1].as_str(), of(&first)[0].as_str()));
+    assert!(!of(&first).contains(&of(&second)[1]));
+    assert_eq!((files(), second[0]["metrics"]["kld_mean"].is_object()), (6, true));
+    for (i, further) in [&["--chunks", "2"][..], &["--base", "nf4"], &["--again"]].into_iter().enumerate() {
+        let other = mock(dir, "int8", further);
+        assert!(!of(&second).contains(&of(&other)[0]), "{further:?}");
+        assert_eq!(files(), 8 + 2 * i, "{further:?}");
+    }
+    dir.ok(&on_tiny("eval", "mock", &["--env", "distance", "--quantize", "int8", "--text", "text.txt", "--ctx", "10"]));
+    assert_eq!(files(), 14);
 }
 
 #[test]

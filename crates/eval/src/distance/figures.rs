@@ -3,14 +3,14 @@
 //! To add one: a line in [`FIGURES`].
 
 use super::sums::{Position, Sums};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokometer_core::analyze::quantile;
 
 /// Fewer positions than these have no standard error, as in llama-perplexity.
 const FEWEST: u64 = 11;
 
 /// A figure.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Value {
     /// The figure itself.
     pub avg: f64,

@@ -83,6 +83,8 @@ pub struct Base {
     pub name: String,
     /// What was really loaded.
     pub loaded: Loaded,
+    /// The engine's version as it names itself.
+    pub engine_version: String,
     /// The chunks.
     pub chunks: Chunks,
     settings: Settings,
@@ -100,8 +102,14 @@ impl Base {
         let bos = running.loaded.bos.filter(|bos| tokens.first() == Some(bos));
         let chunks = Chunks::cut(text, &tokens, bos, running.ctx(settings), settings.chunks)?;
         let scratch = Scratch::create(&settings.scratch)?;
-        let base =
-            Base { name: subject.name(), loaded: running.loaded.clone(), chunks, settings: settings.clone(), scratch };
+        let base = Base {
+            name: subject.name(),
+            loaded: running.loaded.clone(),
+            engine_version: running.worker.hello.engine_version.clone(),
+            chunks,
+            settings: settings.clone(),
+            scratch,
+        };
         base.require_space()?;
         let task =
             progress.task(&format!("{}: the base", base.name), Some(base.chunks.chunks.len() as u64), Unit::Count);

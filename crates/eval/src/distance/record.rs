@@ -6,33 +6,35 @@
 //! where there is none. `chunk_sums` are the sums of each chunk, from which all means and errors follow; the percentiles
 //! follow from the CSV. Missing is left out.
 
-use super::figures::{Value, figures};
+use super::figures::{FIGURES, Value, figures};
 use super::measure::{Base, Measured, Subject};
 use super::sums::{Position, Sums};
 use super::text::Text;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 use tokometer_core::{clock, fingerprint};
 
 /// The name of this evaluation.
 pub const ENVIRONMENT: &str = "distance";
 
 /// A result.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The label that was asked for.
     pub quantization: String,
     /// Size label of the model.
     pub size: String,
     /// [`ENVIRONMENT`].
-    pub environment: &'static str,
+    pub environment: String,
     /// Scored positions.
     pub num_examples: usize,
     /// Nothing is generated.
     pub max_tokens: u32,
     /// The figures.
-    #[serde(serialize_with = "as_map")]
-    pub metrics: Vec<(&'static str, Value)>,
+    #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
+    pub metrics: Vec<(String, Value)>,
     /// Starting the worker, loading, scoring and comparing, without the base.
     pub elapsed_seconds: f64,
     /// 0: only results are written.
@@ -75,14 +77,20 @@ pub struct Record {
     /// Eight hex digits that name this result.
     pub uuid: String,
     /// The program's version.
-    pub tokometer: &'static str,
+    pub tokometer: String,
+    /// Hash of all that went in but the engines' versions: what has the same need not be measured again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// The base of a result.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BaseRecord {
     /// The engine.
     pub engine: String,
+    /// Its version as it names itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
     /// The label that was asked for.
     pub quantize: String,
     /// What the engine computed with.
@@ -93,7 +101,7 @@ pub struct BaseRecord {
 }
 
 /// The text of a result.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TextRecord {
     /// Its name.
     pub name: String,
@@ -103,8 +111,19 @@ pub struct TextRecord {
     pub tokens: usize,
 }
 
-fn as_map<S: Serializer>(metrics: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer>(metrics: &[(String, Value)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(metrics.iter().map(|(name, value)| (name, value)))
+}
+
+/// The figures that are known, in their order.
+fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
+    let found = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let known = FIGURES.iter().filter_map(|figure| found.get_key_value(figure.name));
+    Ok(known.map(|(name, value)| (name.clone(), *value)).collect())
+}
+
+fn named(chunks: &[Vec<Position>]) -> Vec<(String, Value)> {
+    figures(chunks.iter().flatten()).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn bits(bytes: u64, parameters: u64) -> Option<f64> {
@@ -119,10 +138,10 @@ impl Record {
         Record {
             quantization: subject.quantize.clone(),
             size: manifest.size.clone(),
-            environment: ENVIRONMENT,
+            environment: ENVIRONMENT.to_owned(),
             num_examples: measured.chunks.iter().map(Vec::len).sum(),
             max_tokens: 0,
-            metrics: figures(measured.chunks.iter().flatten()),
+            metrics: named(&measured.chunks),
             elapsed_seconds: measured.elapsed.as_secs_f64(),
             returncode: 0,
             timestamp: clock::now_utc(),
@@ -138,6 +157,7 @@ impl Record {
             n_params: loaded.n_params,
             base: BaseRecord {
                 engine: original.engine.name.to_owned(),
+                engine_version: Some(base.engine_version.clone()),
                 quantize: original.quantize.clone(),
                 native_quantize: base.loaded.native_quantize.clone(),
                 bits_per_weight: bits(base.loaded.weights_bytes, base.loaded.n_params),
@@ -148,13 +168,14 @@ impl Record {
             chunks: base.chunks.chunks.len(),
             chunk_sums: measured.chunks.iter().map(Sums::of).collect(),
             uuid: fingerprint::fresh_name(),
-            tokometer: env!("CARGO_PKG_VERSION"),
+            tokometer: env!("CARGO_PKG_VERSION").to_owned(),
+            identity: None,
         }
     }
 
     /// A figure by its name.
     pub fn value(&self, name: &str) -> Option<Value> {
-        self.metrics.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
     /// `{engine}_{hostname}_{size}_{quantize}_distance_uuid{8 hex}`: the name of its files without the ending.
@@ -172,6 +193,15 @@ impl Record {
         bytes.push(b'\n');
         Ok(bytes)
     }
+}
+
+/// The distances of a folder that may be kept: those that tell how they came about and whose positions lie beside them.
+pub fn finished(folder: &Path) -> Vec<Record> {
+    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_whole = |path: &Path| path.extension().is_some_and(|e| e == "json") && path.with_extension("csv").is_file();
+    let read = |path: &Path| serde_json::from_slice::<Record>(&std::fs::read(path).ok()?).ok();
+    let records = paths.filter(|path| is_whole(path)).filter_map(|path| read(&path));
+    records.filter(|record| record.environment == ENVIRONMENT && record.identity.is_some()).collect()
 }
 
 /// What a file name may hold: letters, digits, `.`, `_` and `-`.
@@ -218,14 +248,16 @@ mod tests {
 
     #[test]
     fn metrics_are_a_map_in_their_order_and_missing_errors_are_null() {
-        #[derive(Serialize)]
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
         struct Only {
-            #[serde(serialize_with = "as_map")]
-            metrics: Vec<(&'static str, Value)>,
+            #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
+            metrics: Vec<(String, Value)>,
         }
-        let metrics = vec![("b", Value { avg: 1.5, std: Some(0.5) }), ("a", Value { avg: 2.0, std: None })];
-        let text = serde_json::to_string(&Only { metrics }).unwrap();
-        assert_eq!(text, r#"{"metrics":{"b":{"avg":1.5,"std":0.5},"a":{"avg":2.0,"std":null}}}"#);
+        let one = |name: &str, avg, std| (name.to_owned(), Value { avg, std });
+        let only = Only { metrics: vec![one("ppl", 1.5, Some(0.5)), one("kld_max", 2.0, None)] };
+        let text = serde_json::to_string(&only).unwrap();
+        assert_eq!(text, r#"{"metrics":{"ppl":{"avg":1.5,"std":0.5},"kld_max":{"avg":2.0,"std":null}}}"#);
+        assert_eq!(serde_json::from_str::<Only>(&text).unwrap(), only);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one position says, and the sums over positions from which all means and their errors follow.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One scored position.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Position {
 }
 
 /// Sums over positions, as llama-perplexity keeps them (`kl_divergence_result`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// Positions.
     pub count: u64,

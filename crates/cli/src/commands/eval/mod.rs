@@ -41,6 +41,7 @@ pub fn eval(session: &Session<'_>, options: &Eval) -> Result<u8> {
         selection: &options.selection,
         flags: &options.distance,
         device: options.device.as_deref(),
+        again: options.again,
         timeout: options.timeout,
     };
     let code = super::distance::distance(session, &own)?;
