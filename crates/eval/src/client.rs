@@ -94,6 +94,15 @@ impl Client {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// How many requests for completions the server has answered, where it tells (`/health`, as Tokometer's has it).
+    pub fn answered(&self) -> Option<u64> {
+        let root = self.url.strip_suffix("/v1").unwrap_or(&self.url);
+        let mut answer = self.agent.get(format!("{root}/health")).call().ok()?;
+        let text = answer.body_mut().read_to_string().ok()?;
+        let told: Value = serde_json::from_str(&text).ok()?;
+        told["answered"].as_u64()
+    }
+
     fn post(&self, url: &str, body: &Value) -> std::result::Result<Value, Refusal> {
         let gone = |error: ureq::Error| Refusal::Gone(format!("{url}: {error}"));
         let text = body.to_string();

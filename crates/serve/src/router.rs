@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use subtle::ConstantTimeEq;
 
@@ -28,6 +28,8 @@ pub struct Site {
     pub queue: Queue,
     /// Whether nothing new is taken any more.
     pub stopping: AtomicBool,
+    /// Requests for completions that were answered; one whose answer is streamed counts when that begins.
+    pub answered: AtomicU64,
 }
 
 impl Site {
@@ -121,10 +123,14 @@ async fn answered(site: &Site, request: Request, shape: Shape) -> Result<Respons
     let streams = asked.streams();
     drop(asked);
     let tickets = wanted.into_iter().map(|wanted| site.queue.put(wanted)).collect::<Result<Vec<_>, _>>()?;
-    match streams {
+    let response = match streams {
         Some(tells_usage) => stream::streamed(head, tickets, tells_usage).await,
         None => stream::whole(head, tickets).await,
+    };
+    if response.is_ok() {
+        site.answered.fetch_add(1, Ordering::SeqCst);
     }
+    response
 }
 
 /// Whether so many prompts ever fit into the queue together. If not, trying again is of no use and the client is told so.
@@ -195,7 +201,8 @@ async fn health(State(site): State<Arc<Site>>) -> Response {
         Ok(_) => (StatusCode::OK, "ok"),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.code.unwrap_or("unavailable")),
     };
-    let mut response = json_response(&json!({"status": word, "active": site.queue.active()}));
+    let answered = site.answered.load(Ordering::SeqCst);
+    let mut response = json_response(&json!({"status": word, "active": site.queue.active(), "answered": answered}));
     *response.status_mut() = status;
     response
 }

@@ -8,7 +8,7 @@ use crate::engine::{self, Halt, Launch, Model};
 use crate::queue::Queue;
 use crate::router::{Site, router};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -114,7 +114,8 @@ pub fn serve(
 ) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
     let (queue, jobs) = Queue::new(settings.queue);
-    let site = Arc::new(Site { settings, model: OnceLock::new(), queue, stopping: AtomicBool::new(false) });
+    let (stopping, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let site = Arc::new(Site { settings, model: OnceLock::new(), queue, stopping, answered });
     let halt = Arc::new(Halt::default());
     let (loaded, loading) = oneshot::channel();
     let worker_halt = Arc::clone(&halt);

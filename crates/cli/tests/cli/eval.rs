@@ -3,6 +3,7 @@
 use crate::dir::{Dir, Ran, names, on_tiny};
 use crate::serve::children;
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -417,6 +418,28 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
     assert!(of("verifiers")["evaluator"].as_str().unwrap().starts_with("verifiers 0.4"), "{}", of("verifiers"));
     assert!(of("lm_eval")["evaluator"].as_str().unwrap().starts_with("lm-eval 0.4"), "{}", of("lm_eval"));
     assert!(of("lm_eval")["metrics"]["score"].is_object(), "{}", of("lm_eval"));
+}
+
+/// It writes nothing before its end, so the server's count is told.
+#[test]
+fn an_lm_eval_that_dies_half_way_tells_how_many_requests_were_answered() {
+    let dir = Dir::new("eval-dies");
+    let program = r#"#!/usr/bin/env python3
+import json, sys, urllib.request
+if "-m" not in sys.argv:
+    sys.exit(1)
+given = dict(pair.split("=", 1) for pair in sys.argv[sys.argv.index("--model_args") + 1].split(","))
+body = json.dumps({"model": given["model"], "prompt": "a", "max_tokens": 1}).encode()
+for _ in range(3):
+    headers = {"Content-Type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(given["base_url"], data=body, headers=headers)).read()
+sys.exit("that was too much")
+"#;
+    dir.write("lm_eval", program);
+    std::fs::set_permissions(dir.path("lm_eval"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = dir.command(&on_tiny("eval", "mock", &["--quantize", "nf4", "--env", "lm:copy"]));
+    let ran = Ran::of(command.env("TOKOMETER_LM_EVAL_PYTHON", dir.path("lm_eval")).output().unwrap());
+    ran.fails(3, &["after 3 of its requests were answered", "that was too much"]);
 }
 
 #[test]

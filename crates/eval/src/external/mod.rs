@@ -122,6 +122,7 @@ impl Tool {
             command.env(name, value);
         }
         die_with_us(&mut command);
+        let before = client.answered();
         let mut child = command
             .spawn()
             .map_err(|error| Error::Tool(format!("{} could not be started: {error}", python.display())))?;
@@ -140,7 +141,9 @@ impl Tool {
         let reason = match (status.success(), examples.is_empty()) {
             (true, false) => None,
             (true, true) => Some(format!("{} wrote no examples{}", self.title, last_words(&log))),
-            (false, _) => Some(format!("{} failed ({status}){}", self.title, last_words(&log))),
+            (false, _) => {
+                Some(format!("{} failed ({status}){}{}", self.title, answered(before, client), last_words(&log)))
+            }
         };
         let returncode = if returncode == 0 && reason.is_some() { 1 } else { returncode };
         Ok(Done { examples, returncode, resumed, evaluator: self.evaluator(&python), reason })
@@ -205,6 +208,13 @@ fn environment(folder: &Path) -> Vec<(&'static str, OsString)> {
         ("NO_PROXY", "127.0.0.1,localhost".into()),
         ("no_proxy", "127.0.0.1,localhost".into()),
     ]
+}
+
+/// ` after 3 of its requests were answered`, where the server tells: a program that writes nothing before its end does not.
+fn answered(before: Option<u64>, client: &Client) -> String {
+    let now = client.answered();
+    let count = before.zip(now).map(|(before, now)| now.saturating_sub(before));
+    count.map(|count| format!(" after {count} of its requests were answered")).unwrap_or_default()
 }
 
 /// The last line of what it printed, with the log's path.
