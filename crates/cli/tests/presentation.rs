@@ -79,6 +79,7 @@ fn series(host: &str, quantization: usize, prompt: u32, launch: u32) -> Series {
         launch: Some(launch),
         load_ms: Some(800.0),
         warmup_ms: Some(90.0),
+        cold_ttft_ms: Some(1234.5),
         peak_rss_bytes: Some(2_000_000_000),
         warnings: if prompt == 512 { vec!["high_load".into()] } else { Vec::new() },
         ..Context::default()

@@ -114,6 +114,8 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
         ("load ms", Align::Right),
         ("TPOT ms", Align::Right),
         ("step p95 ms", Align::Right),
+        ("E2E ms", Align::Right),
+        ("first token + ms", Align::Right),
         ("warnings", Align::Left),
     ]);
     let labels = EngineLabels::among(groups.iter().copied());
@@ -160,6 +162,8 @@ fn cells(group: &Group, labels: &EngineLabels) -> Vec<String> {
         mean(&group.load, 0),
         mean(&group.tpot, 2),
         p95.unwrap_or_default(),
+        mean(&group.e2e, 1),
+        mean(&group.first_token_penalty, 1),
         group.warnings.join(" "),
     ]
 }

@@ -1,6 +1,6 @@
 //! The whole pipeline on the mock engine, whose timings are known to the nanosecond.
 
-use crate::dir::{Dir, names, on_tiny};
+use crate::dir::{Dir, Ran, names, on_tiny};
 
 fn measured(name: &str) -> Dir {
     let dir = Dir::new(name);
@@ -36,6 +36,10 @@ fn figures_are_exactly_those_of_the_engine() {
     assert_eq!(group["prefill"]["mean"], 10_000.0);
     assert_eq!(group["decode"]["launches"], 2);
     assert_eq!(group["decode"]["n"], 6);
+    // The prompt and three steps.
+    assert!((group["e2e"]["mean"].as_f64().unwrap() - 6.8).abs() < 1e-9, "{group}");
+    let wide = Ran::of(dir.command(&["analyze"]).env("COLUMNS", "200").output().unwrap()).out;
+    assert!(["E2E ms", "first token + ms", "  6.8 "].iter().all(|words| wide.contains(words)), "{wide}");
 }
 
 #[test]

@@ -89,6 +89,14 @@ fn a_sweep_goes_from_nothing_to_the_presentation() {
     let status = dir.ok(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!((&status["running"], &status["tally"]["ok"]), (&false.into(), &4.into()));
+    assert!(!ran.err.contains("(now "), "{}", ran.err);
+    // One that another version of the engine measured is told, and stays.
+    let log = dir.path("benchmark_output").join(&logs[0]);
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replacen("engine_version: 1\n", "engine_version: 0.9\n", 1)).unwrap();
+    let ran = dir.ok(&["sweep", "--resume", "--measure-only"]);
+    ran.fails(0, &["mock 0.9 (now 1): mock ", "--again", " 0 to do"]);
+    assert_eq!(dir.logs(), logs);
     // Asked for again, new logs come beside the old ones.
     dir.ok(&matrix(&["--measure-only", "--again"]));
     assert_eq!(dir.logs().len(), 8);

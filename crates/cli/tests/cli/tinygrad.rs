@@ -60,6 +60,8 @@ fn both_engines_run_side_by_side_with_what_they_really_did_in_the_rows() {
             "load_ms",
             "warmup_ms",
             "cold_ttft_ms",
+            "jit_ms",
+            "kernels",
             "memory_throughput_gb_s",
             "peak_rss_bytes",
         ] {

@@ -126,6 +126,8 @@ pub const COLUMNS: &[Column] = &[
     context!("peak_rss_bytes", peak_rss_bytes, "highest resident memory of the launch, bytes"),
     context!("peak_anon_bytes", peak_anon_bytes, "highest anonymous memory of the launch, bytes"),
     context!("peak_device_bytes", peak_device_bytes, "highest device memory of the launch, bytes"),
+    context!("jit_ms", jit_ms, "time to compile and record kernels after the load in this launch, cold or warm, ms"),
+    context!("kernels", kernels, "kernels that the device runs in one decode step, as the engine counts them"),
     context!(
         "probe_gb_s",
         probe_gb_s,

@@ -16,7 +16,7 @@ pub mod synthetic;
 
 pub use manifest::{Manifest, SourceFile, SourceInfo};
 pub use quantize::base_of;
-pub use source::{Source, is_to_be_made};
+pub use source::{Source, is_to_be_made, resolve};
 pub use store::Store;
 
 use crate::engine::{Discovery, Engine, Failed, ModelFormat};

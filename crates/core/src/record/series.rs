@@ -93,6 +93,10 @@ pub struct Context {
     pub peak_anon_bytes: Option<u64>,
     /// Highest device memory of the launch, bytes.
     pub peak_device_bytes: Option<u64>,
+    /// Time to compile and record the kernels after the load in this launch, ms; cold or warm, as it was.
+    pub jit_ms: Option<f64>,
+    /// Kernels that the device runs in one decode step, as the engine counts them.
+    pub kernels: Option<u64>,
     /// Memory bandwidth that the probes around it measured with as many threads, GB/s; CPU only.
     pub probe_gb_s: Option<f64>,
     /// Arithmetic in float32 that they measured, 10^9 operations/s; CPU only.

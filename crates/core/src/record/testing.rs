@@ -95,6 +95,7 @@ pub fn generated() -> Generated {
 /// Two launches: one with two repetitions, one that fails.
 pub fn events() -> Vec<Event> {
     let hello = Hello { engine: "mock".into(), engine_version: "1.2".into(), ..Hello::default() };
+    let details = [("jit_ns", "2500000"), ("kernels_decode", "31")];
     let loaded = Loaded {
         load_ns: 2_000_000,
         native_quantize: "Q4".into(),
@@ -103,6 +104,7 @@ pub fn events() -> Vec<Event> {
         n_params: 8_000_000,
         kv_bytes_per_token: Some(1000),
         threads: Some(2),
+        details: details.map(|(name, told)| (name.to_owned(), told.to_owned())).into(),
         ..Loaded::default()
     };
     let resources = Resources { peak_rss_bytes: Some(1 << 20), cpu_ns: Some(5), ..Resources::default() };

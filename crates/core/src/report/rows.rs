@@ -73,6 +73,7 @@ fn row(told: &Told<'_>, section: &[usize], i: usize, tell_baseline: bool, best: 
         "prefill": estimate(group.prefill.as_ref(), 1.0),
         "mixed": estimate(group.mixed.as_ref(), 1.0),
         "ttft": estimate(group.ttft.as_ref(), 1.0),
+        "first_token_penalty": estimate(group.first_token_penalty.as_ref(), 1.0),
         "tpot": estimate(group.tpot.as_ref(), 1.0),
         "e2e": estimate(group.e2e.as_ref(), 1.0),
         "step_p50": step(group, |steps| &steps.p50),

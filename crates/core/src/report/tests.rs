@@ -27,6 +27,7 @@ fn series(quantize: (&str, &str, f64), launch: u32, repetition: u32, ms: f64) ->
         repetition: Some(repetition),
         round: Some(launch),
         warmup_ms: Some(9.0),
+        cold_ttft_ms: Some(80.0),
         ..Context::default()
     };
     let prefill = Step { phase: Phase::Prefill, tokens: Some(100), total_ms: Some(50.0), ..Step::default() };
@@ -119,6 +120,7 @@ fn rows_carry_text_and_raw_values_and_name_the_baseline_once() {
         (Some(true), Some("3 × 2"), Some("4.85"))
     );
     assert!(nf4["rss"].is_null() && nf4["ratio"]["note"].is_null());
+    assert!(nf4["first_token_penalty"]["text"] == "30.00" && nf4["e2e"]["text"].is_string(), "{nf4}");
     assert_eq!(
         value["limits"].as_array().unwrap().iter().filter(|l| l.as_str().unwrap().contains("random weights")).count(),
         1

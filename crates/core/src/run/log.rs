@@ -129,7 +129,7 @@ fn header(job: &Job, options: &Options, run: &str, uuid: &str, first: &Event) ->
 }
 
 /// The engine's version with the settings of its own that it was given: they are part of what was measured.
-fn versioned(version: &str, options: &std::collections::BTreeMap<String, String>) -> String {
+pub(crate) fn versioned(version: &str, options: &std::collections::BTreeMap<String, String>) -> String {
     let options: String = options.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     format!("{version}{options}")
 }

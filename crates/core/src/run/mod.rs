@@ -24,6 +24,7 @@ mod usage;
 mod visit;
 
 pub use controller::{CaseRounds, Controller, Measured, Next, Rounds, Visit};
+pub(crate) use log::versioned;
 pub use never::{NEVER_STARTED, never_started};
 pub use observer::{Observer, Unobserved};
 pub use prompt::{Prompt, draw};

@@ -3,8 +3,8 @@
 //!
 //! `stored` keeps the plan, `journal` what became of each case, `state` says where every case stands, `logs` finds the raw
 //! logs of cases and puts aside what does not count any more, `fit` and `estimate` foretell memory and time, `lanes` says
-//! what can be measured at the same time and `company` who was, `live` tells other terminals how far it is. Measuring is
-//! `run`'s business, and who prints and in which order things are done the caller's.
+//! what can be measured at the same time and `company` who was, `origin` what a finished case was measured with, `live` tells
+//! other terminals how far it is. Measuring is `run`'s business, and who prints and in which order things are done the caller's.
 
 mod company;
 pub mod estimate;
@@ -13,6 +13,7 @@ mod journal;
 mod lanes;
 mod live;
 mod logs;
+mod origin;
 mod state;
 mod stored;
 
@@ -21,6 +22,7 @@ pub use journal::{Entry, Finish, Journal};
 pub use lanes::{Gpu, Lane, Order};
 pub use live::{Best, Live, LiveLane};
 pub use logs::{BLOCK_KEY, CASE_KEY, left_open, put_aside, settle};
+pub use origin::Origin;
 pub use state::{Standing, State, Tally};
 pub use stored::Stored;
 

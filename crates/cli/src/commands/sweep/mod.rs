@@ -2,7 +2,8 @@
 //!
 //! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
 //! models ready, `measure` runs block after block, `lanes` those of different GPUs at the same time, `books` keeps what became
-//! of the cases, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
+//! of the cases, `outdated` tells which finished ones were measured with another engine or model than there is now, `cluster`
+//! hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
 
 mod books;
 mod cluster;
@@ -11,6 +12,7 @@ mod follow;
 mod foresee;
 mod lanes;
 mod measure;
+mod outdated;
 mod plan;
 mod prepare;
 mod summary;
@@ -49,6 +51,9 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
     }
     let mut state = standing(&place)?;
     reopen(session, &place, &stored, &mut state, options)?;
+    if options.on.is_none() {
+        outdated::tell(session, &place, &stored, &state);
+    }
     let stop = Stop::default();
     let terminal = session.terminal;
     let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;

@@ -15,7 +15,7 @@ use tokometer_core::plan::{Case, ModelRef};
 use tokometer_core::prepare::{Prepared, Target};
 use tokometer_core::run::Stop;
 use tokometer_core::sweep::{Gpu, State, Stored};
-use tokometer_protocol::Device;
+use tokometer_protocol::Hello;
 
 /// Share of the free memory that a worker may use where nothing else is asked for.
 const MAY_USE: f64 = 0.95;
@@ -35,10 +35,10 @@ pub struct Shelf {
     pub guard: Option<u64>,
 }
 
-/// An engine with what its worker says of the machine.
+/// An engine with what its worker says of itself and of the machine.
 struct Engine {
     found: Found,
-    devices: Vec<Device>,
+    hello: Hello,
 }
 
 impl Shelf {
@@ -107,7 +107,7 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Finds the worker of an engine and asks it for its devices, once. Returns that it is not installed and what mends it,
+    /// Finds the worker of an engine and asks it who it is, once. Returns that it is not installed and what mends it,
     /// if so.
     pub fn look_for(&mut self, session: &Session<'_>, name: &str) -> Option<String> {
         if self.engines.contains_key(name) {
@@ -115,22 +115,27 @@ impl Shelf {
         }
         let engine = engine::by_name(name).ok()?;
         let found = Found { engine, worker: engine::find_worker(engine, &session.config.overrides(name)) };
-        let devices = match &found.worker {
+        let hello = match &found.worker {
             Ok(discovery) => Worker::start(discovery, Timeouts::default()).map(|worker| {
-                let devices = worker.hello.devices.clone();
+                let hello = worker.hello.clone();
                 worker.shutdown();
-                devices
+                hello
             }),
             Err(failed) => Err(failed.clone()),
         };
-        let found = match &devices {
+        let found = match &hello {
             // The program is there and what it needs is not: the same to the user.
             Err(failed) if failed.kind == Kind::NotInstalled => Found { engine, worker: Err(failed.clone()) },
             _ => found,
         };
         let missing = found.missing();
-        self.engines.insert(name.to_owned(), Engine { found, devices: devices.unwrap_or_default() });
+        self.engines.insert(name.to_owned(), Engine { found, hello: hello.unwrap_or_default() });
         missing
+    }
+
+    /// The version that an engine says of itself, if it was looked for; empty where it says none.
+    pub fn version(&self, name: &str) -> &str {
+        self.engines.get(name).map_or("", |engine| engine.hello.engine_version.as_str())
     }
 
     fn refusal_of_engine(&self, name: &str) -> Option<Refusal> {
@@ -187,7 +192,8 @@ impl Shelf {
         if discovery.environment.iter().any(|(name, _)| renumbers(name)) {
             return false;
         }
-        engine.devices.iter().any(|device| device.kind == "gpu" && Gpu::named(&device.name).as_ref() == Some(&asked))
+        let mut devices = engine.hello.devices.iter();
+        devices.any(|device| device.kind == "gpu" && Gpu::named(&device.name).as_ref() == Some(&asked))
     }
 
     /// The memory that a case may take: what is free where it computes, or its limit, and which. `None` where nobody tells.
@@ -201,7 +207,7 @@ impl Shelf {
 
     fn memory_of_device(&self, planned: &Planned) -> Option<(u64, String)> {
         let devices =
-            self.engines.get(&planned.case.engine).map(|engine| engine.devices.as_slice()).unwrap_or_default();
+            self.engines.get(&planned.case.engine).map(|engine| engine.hello.devices.as_slice()).unwrap_or_default();
         let device = match &planned.case.settings.device {
             Some(name) => devices.iter().find(|device| device.name.eq_ignore_ascii_case(name)),
             None => devices.first(),

@@ -18,6 +18,7 @@ use super::{Format, Input, Result, device, json_reason};
 use pass::{Moved, Repetition};
 use scan::{Item, Launch, Scan};
 use std::collections::HashMap;
+use tokometer_protocol::Loaded;
 
 /// See the module.
 pub struct Tokometer;
@@ -196,6 +197,8 @@ fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
     context.device = device_of(&loaded.device, context.device);
     context.device_description = loaded.device_description.clone().filter(|text| !text.is_empty());
     context.load_ms = (loaded.load_ns > 0).then_some(loaded.load_ns as f64 / 1e6);
+    context.jit_ms = count_in(loaded, "jit_ns").map(|ns| ns as f64 / 1e6);
+    context.kernels = count_in(loaded, "kernels_decode");
     context.threads = loaded.threads;
     context.batch = loaded.batch;
     context.ubatch = loaded.ubatch;
@@ -203,6 +206,11 @@ fn of_launch(base: &Context, launch: &Launch, round: Option<u32>) -> Context {
     context.kv_type.clone_from(&loaded.kv_type);
     context.kv_bytes = loaded.kv_bytes;
     context
+}
+
+/// A whole number among the details that the worker told; `None` where it told none.
+fn count_in(loaded: &Loaded, name: &str) -> Option<u64> {
+    loaded.details.get(name)?.parse().ok()
 }
 
 /// The device that a launch used. The header keeps the number of one that was asked for by number, without which two GPUs of

@@ -59,14 +59,14 @@ fn a_launch_tells_its_series_what_it_loaded_and_used() {
     assert_eq!((c.native_quantize.as_deref(), c.threads, c.weights_bytes), (Some("Q4"), Some(2), Some(4_000_000)));
     // The header's bits per weight stay.
     assert_eq!((c.bits_per_weight, c.load_ms, c.warmup_ms), (Some(4.5), Some(2.0), Some(7.0)));
-    assert_eq!(c.cold_ttft_ms, Some(12.0));
+    assert_eq!((c.cold_ttft_ms, c.jit_ms, c.kernels), (Some(12.0), Some(2.5), Some(31)));
     assert_eq!((c.peak_rss_bytes, c.peak_anon_bytes), (Some(1 << 20), None));
     assert_eq!((c.prompt_tokens, c.gen_tokens, c.depth), (Some(8), Some(3), Some(16)));
     assert_eq!((c.engine_version.as_deref(), c.warnings.join(" ")), (Some("1.2"), "high_load battery".to_owned()));
     let failed = &all[2].context;
     assert_eq!((failed.reason.as_deref(), failed.round), (Some("crash: signal 9"), Some(2)));
-    // Its launch had no warm-up.
-    assert_eq!(failed.cold_ttft_ms, None);
+    // Its launch had neither load nor warm-up.
+    assert_eq!((failed.cold_ttft_ms, failed.jit_ms, failed.kernels), (None, None, None));
     assert_eq!((failed.warnings.join(" "), all[2].steps.len()), ("battery".to_owned(), 0));
 }
 
