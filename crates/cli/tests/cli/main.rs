@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod compare;
+mod converter;
 mod dir;
 mod distance;
 mod eval;

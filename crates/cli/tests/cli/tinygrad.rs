@@ -1,7 +1,11 @@
 //! The real tinygrad on the tiny synthetic model, beside llama.cpp. `cargo xtask setup` makes its environment.
 
-use crate::dir::{Dir, on_tiny};
+use crate::dir::{Dir, Ran, on_tiny};
 use serde_json::Value;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tokometer_core::engine::set_up_python;
 
 #[test]
 fn tinygrad_and_llama_cpp_compute_the_same_model() {
@@ -121,4 +125,85 @@ fn what_tinygrad_does_not_offer_is_a_failed_case_and_the_rest_goes_on() {
     assert!(dir.rows().iter().any(|row| row["engine"] == "tinygrad"
         && row["status"] == "failed"
         && row["reason"].starts_with("unsupported")));
+}
+
+/// A folder where tinygrad's worker fails at its first load with int8, as `fault` says
+/// (`workers/tinygrad/tests/faults/sitecustomize.py`): its interpreter is a script that puts that module on the path.
+fn with_fault(name: &str, fault: &str) -> Dir {
+    let dir = Dir::new(name);
+    let faults = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workers/tinygrad/tests/faults");
+    let faults = faults.canonicalize().unwrap();
+    let python = set_up_python("tinygrad").expect("`cargo xtask setup` makes tinygrad's environment");
+    let script = dir.path("python-with-a-fault");
+    dir.write(
+        "python-with-a-fault",
+        format!(
+            "#!/bin/sh\nexport PYTHONPATH='{}':\"$PYTHONPATH\"\nexec '{}' \"$@\"\n",
+            faults.display(),
+            python.display()
+        ),
+    );
+    set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    dir.write(
+        "tokometer.toml",
+        format!("[engines.tinygrad]\npython = {script:?}\nenv = {{ TINYGRAD_TEST_FAULTS = \"{fault}\" }}\n"),
+    );
+    dir
+}
+
+/// Measures tinygrad, which fails, and the mock engine: 24 tokens twice each.
+fn measure_both(dir: &Dir, more: &[&str]) -> Ran {
+    let workload = ["--prompt-tokens", "16", "--gen-tokens", "24", "--launches", "1", "--repetitions", "2"];
+    dir.run(&on_tiny("run", "tinygrad,mock", &[&workload[..], &["--warmup", "0"], more].concat()))
+}
+
+/// The failure is one row with its reason, its last output is in the log, and the mock engine was measured all the same.
+/// Returns the log.
+fn failed_alone(dir: &Dir, fault: &str, kind: &str) -> String {
+    dir.ok(&["collate"]);
+    let rows = dir.rows();
+    let failed: Vec<_> = rows.iter().filter(|row| row["status"] == "failed").collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!((failed[0]["engine"].as_str(), failed[0]["quantize"].as_str()), ("tinygrad", "int8"));
+    assert!(failed[0]["reason"].starts_with(kind), "{}", failed[0]["reason"]);
+    let of_mock = rows.iter().filter(|row| row["engine"] == "mock" && row["quantize"] == "int8");
+    assert_eq!(of_mock.filter(|row| row["status"] == "ok").count(), 2 * 24);
+    let name = dir.logs().into_iter().find(|name| name.starts_with("tinygrad_") && name.contains("_int8_")).unwrap();
+    let log = std::fs::read_to_string(dir.path("benchmark_output").join(name)).unwrap();
+    // Without a control group it is Python that runs out of memory, and it says so in its reply.
+    assert!(log.contains(&format!("about to fail: {fault}")) || log.contains("limit_without_cgroup"), "{log}");
+    log
+}
+
+#[test]
+fn tinygrad_that_dies_in_load_is_a_failed_case_and_the_rest_goes_on() {
+    let dir = with_fault("dies-in-load", "load:abort");
+    measure_both(&dir, &["--quantize", "int8"]).fails(3, &["crash", "SIGABRT", "about to fail: load:abort"]);
+    failed_alone(&dir, "load:abort", "crash");
+}
+
+#[test]
+fn tinygrad_that_dies_while_it_compiles_is_a_failed_case_and_the_rest_goes_on() {
+    let dir = with_fault("dies-in-jit", "jit:segfault");
+    measure_both(&dir, &["--quantize", "int8"]).fails(3, &["crash", "SIGSEGV", "about to fail: jit:segfault"]);
+    failed_alone(&dir, "jit:segfault", "crash");
+}
+
+/// In the second repetition: the first one is kept, and so is the case of the same engine that has no fault.
+#[test]
+fn tinygrad_that_dies_in_step_17_keeps_what_was_measured_before() {
+    let dir = with_fault("dies-in-step", "step:exit");
+    measure_both(&dir, &["--quantize", "int8,float16"]).fails(3, &["crash", "exit code 3", "about to fail: step:exit"]);
+    let log = failed_alone(&dir, "step:exit", "crash");
+    assert_eq!(log.lines().filter(|line| line.starts_with("{\"event\":\"repetition\"")).count(), 1, "{log}");
+    let rows = dir.rows();
+    let whole = rows.iter().filter(|row| row["engine"] == "tinygrad" && row["quantize"] == "float16");
+    assert_eq!(whole.filter(|row| row["status"] == "ok").count(), 2 * 24);
+}
+
+#[test]
+fn tinygrad_that_is_killed_for_memory_is_a_failed_case_and_the_rest_goes_on() {
+    let dir = with_fault("killed-for-memory", "load:fill");
+    measure_both(&dir, &["--quantize", "int8", "--memory-limit", "1G"]).fails(3, &["out_of_memory"]);
+    failed_alone(&dir, "load:fill", "out_of_memory");
 }

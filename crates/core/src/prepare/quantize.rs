@@ -127,16 +127,20 @@ fn run_script(script: &Path, folder: &Path, output: &Path, native: &str, progres
         .arg(native.to_lowercase())
         .output()
         .map_err(io_error("start python3 for", script))?;
+    let failed = |what: String| Error::Refused(format!("{} {what}", script.display()));
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
         let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
-        return Err(Error::Refused(format!(
-            "{} failed on {}: {}",
-            script.display(),
-            folder.display(),
-            last.join(" | ")
+        return Err(failed(format!("failed on {} ({}): {}", folder.display(), run.status, last.join(" | "))));
+    }
+    if !output.is_file() {
+        return Err(failed(format!(
+            "ended without an error on {}, but wrote nothing to its --outfile",
+            folder.display()
         )));
     }
+    gguf::Gguf::open(output)
+        .map_err(|error| failed(format!("wrote no usable model of {}: {error}", folder.display())))?;
     task.finish("done");
     Ok(())
 }

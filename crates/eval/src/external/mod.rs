@@ -3,6 +3,8 @@
 //! What they need of us (task sets, a harness, task descriptions) is built into this crate and written into a folder of the
 //! evaluation's own. That folder stays until the evaluation is done, so that one that died goes on where it was.
 
+#[cfg(test)]
+mod fuzz;
 pub mod import;
 mod lm_eval;
 mod verifiers;

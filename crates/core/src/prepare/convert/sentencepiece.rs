@@ -152,4 +152,21 @@ mod tests {
             let _ = pieces(&damaged);
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn bytes_of_any_kind_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
+            let _ = pieces(&bytes);
+        }
+
+        /// Every byte is one that the wire format gives a meaning to.
+        #[test]
+        fn fields_in_any_order_are_read_or_refused(
+            bytes in proptest::collection::vec(proptest::sample::select(&[0x0au8, 0x10, 0x12, 0x15, 0x18, 0, 1, 2, 9, 0x80, 0xff][..]), 0..60)
+        ) {
+            let _ = pieces(&bytes);
+        }
+    }
 }

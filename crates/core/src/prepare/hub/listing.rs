@@ -127,6 +127,10 @@ impl From<WireFile> for Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::testing::Mutator;
+
+    /// As the hub answers, with much that nobody asks for.
+    const LISTING: &[u8] = include_bytes!("../../../tests/corpus/listing/model.json");
 
     const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -169,6 +173,21 @@ mod tests {
                 format!(r#"{{"sha":"{SHA}","siblings":[{{"rfilename":"config.json"}},{{"rfilename":"{name}"}}]}}"#);
             let error = listing(&json).unwrap_err();
             assert!(matches!(error, Error::FileName { .. }), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_mutation_of_a_listing_makes_it_panic_or_lets_a_name_out() {
+        let repo = Repo::parse("o/n").unwrap();
+        assert_eq!(check(read(LISTING).unwrap(), &repo).unwrap().unwrap().files.len(), 6);
+        let mut mutator = Mutator::new(0x1571);
+        for _ in 0..1000 {
+            let Ok(wire) = read(&mutator.mutate(LISTING)) else { continue };
+            let Ok(Some(listing)) = check(wire, &repo) else { continue };
+            assert!(name::is_commit(&listing.commit), "{}", listing.commit);
+            for file in &listing.files {
+                assert_eq!(name::check_file_name(&file.name), Ok(()), "{:?}", file.name);
+            }
         }
     }
 }
