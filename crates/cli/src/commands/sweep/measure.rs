@@ -164,18 +164,18 @@ impl<'a> Measuring<'a> {
         let weights =
             prepared.manifest.weights_bytes.filter(|_| prepared.path.extension().is_some_and(|e| e == "gguf"));
         let need = self.foresight.memory(planned, weights);
-        if let (Some(need), Some((free, place))) = (need, self.shelf.memory_for(planned)) {
-            if need.total() > free {
-                let gb = |bytes: u64| bytes as f64 / 1e9;
-                let reason = format!(
-                    "about {:.2} GB are needed (weights {:.2}, KV cache {:.2}), {:.2} GB are {place}",
-                    gb(need.total()),
-                    gb(need.weights),
-                    gb(need.kv),
-                    gb(free)
-                );
-                return Err(("does_not_fit", reason));
-            }
+        if let (Some(need), Some((free, place))) = (need, self.shelf.memory_for(planned))
+            && need.total() > free
+        {
+            let gb = |bytes: u64| bytes as f64 / 1e9;
+            let reason = format!(
+                "about {:.2} GB are needed (weights {:.2}, KV cache {:.2}), {:.2} GB are {place}",
+                gb(need.total()),
+                gb(need.weights),
+                gb(need.kv),
+                gb(free)
+            );
+            return Err(("does_not_fit", reason));
         }
         let discovery = found.worker.as_ref().map_err(|failed| ("not_installed", failed.reason.clone()))?;
         let mut case = planned.case.clone();
