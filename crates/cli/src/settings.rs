@@ -130,8 +130,8 @@ pub fn threads(selection: &Selection, config: &Config, machine: &Machine) -> u32
 }
 
 /// What tokometer.toml says of an engine's own settings.
-pub fn engine_options(engine: &Engine, config: &Config) -> BTreeMap<String, String> {
-    config.engines.get(engine.name).map(|own| own.options.clone()).unwrap_or_default()
+pub fn engine_options(engine: &str, config: &Config) -> BTreeMap<String, String> {
+    config.engines.get(engine).map(|own| own.options.clone()).unwrap_or_default()
 }
 
 /// Everything that `run` needs, checked.
@@ -217,8 +217,7 @@ pub fn run(args: &Run, config: &Config, missing: impl FnMut(&str)) -> Result<Run
             case.settings.options.remove("via");
         }
         // What tokometer.toml says for the engine, where the command line does not say otherwise.
-        let own = config.engines.get(&case.engine).map(|engine| engine.options.clone()).unwrap_or_default();
-        for (key, value) in own {
+        for (key, value) in engine_options(&case.engine, config) {
             case.settings.options.entry(key).or_insert(value);
         }
     }
@@ -297,15 +296,7 @@ mod tests {
 
     #[test]
     fn threads_are_those_of_the_command_line_else_of_the_configuration() {
-        let mut selection = Selection {
-            engine: Vec::new(),
-            model: None,
-            size: None,
-            quantize: Vec::new(),
-            converter: None,
-            threads: None,
-            json: false,
-        };
+        let mut selection = Selection::default();
         let (mut config, machine) = (Config::default(), Machine::this());
         assert_eq!(threads(&selection, &config, &machine), machine.physical_cores.max(1));
         config.defaults.threads = Some(3);

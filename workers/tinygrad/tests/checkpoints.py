@@ -77,6 +77,12 @@ def write_folder(folder, config, weights, kind="F32", shards=1):
     return kept
 
 
+def write_tiny(folder, **changes):
+    """Writes a small checkpoint of random weights in float16; returns its configuration and the weights as stored."""
+    config = {**TINY, **changes}
+    return config, write_folder(folder, config, random_weights(config), "F16")
+
+
 GGUF_NAMES = {
     "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",

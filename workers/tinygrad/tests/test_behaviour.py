@@ -21,8 +21,7 @@ class Behaviour(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
         cls.model = cls.path / "tiny"
-        cls.weights = checkpoints.write_folder(
-            cls.model, checkpoints.TINY, checkpoints.random_weights(checkpoints.TINY), "F16")
+        _, cls.weights = checkpoints.write_tiny(cls.model)
         cls.client = Client(cls.path / "stderr.txt", DEBUG="2")
         cls.loaded = cls.client("load", model=str(cls.model), ctx_tokens=320, threads=2)
 

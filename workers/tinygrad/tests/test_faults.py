@@ -15,8 +15,7 @@ class Faults(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
         cls.model = cls.path / "tiny"
-        config = {**checkpoints.TINY, "num_hidden_layers": 1}
-        checkpoints.write_folder(cls.model, config, checkpoints.random_weights(config), "F16")
+        checkpoints.write_tiny(cls.model, num_hidden_layers=1)
 
     @classmethod
     def tearDownClass(cls):

@@ -16,9 +16,7 @@ class Refusals(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
         cls.model = cls.path / "tiny"
-        config = {**checkpoints.TINY, "num_hidden_layers": 1}
-        cls.weights = checkpoints.write_folder(cls.model, config, checkpoints.random_weights(config), "F16")
-        cls.config = config
+        cls.config, cls.weights = checkpoints.write_tiny(cls.model, num_hidden_layers=1)
         cls.client = Client(cls.path / "stderr.txt")
 
     @classmethod

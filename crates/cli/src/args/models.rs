@@ -4,7 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Which models for which engines.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// Engines, comma-separated [default: all that are installed]
     #[arg(long, value_delimiter = ',', value_name = "E")]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokometer_core::engine::Timeouts;
-use tokometer_core::machine::{Machine, threads_for};
+use tokometer_core::machine::Machine;
 use tokometer_core::plan::ModelRef;
 use tokometer_core::prepare::Target;
 use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, finished, positions_csv};
@@ -189,8 +189,7 @@ impl Job<'_> {
             bail!(missing);
         }
         let native = found.engine.native(quantize).map_err(anyhow::Error::msg)?;
-        let own =
-            session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
+        let own = settings::engine_options(found.engine.name, &session.config);
         let target =
             Target { device: self.options.device, ctx_tokens: self.options.flags.ctx, ubatch: None, options: &own };
         let prepared = prepare::one(session, selection, found, &self.model, (quantize, native), target)?;
@@ -200,7 +199,7 @@ impl Job<'_> {
             discovery: found.worker.clone()?,
             model_path: prepared.path,
             manifest: prepared.manifest,
-            threads: threads_for(selection.threads.or(session.config.defaults.threads), &Machine::this()),
+            threads: settings::threads(selection, &session.config, &Machine::this()),
             device: self.options.device.map(str::to_owned),
             options: own,
         })

@@ -36,12 +36,11 @@ pub fn prepare(session: &Session<'_>, wanted: &Prepare) -> Result<u8> {
             failed.push(missing);
             continue;
         }
-        let options = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone());
         let target = Target {
             device: wanted.device.as_deref(),
             ctx_tokens: Workload::default().ctx_tokens(),
             ubatch: None,
-            options: &options.unwrap_or_default(),
+            options: &settings::engine_options(found.engine.name, &session.config),
         };
         for quantize in &quantizations {
             let native = match found.engine.native(quantize) {

@@ -94,7 +94,7 @@ fn api_key(options: &Serve) -> Result<Option<String>> {
 
 /// `--option` before what tokometer.toml says for the engine.
 fn engine_options(session: &Session<'_>, options: &Serve, found: &Found) -> Result<BTreeMap<String, String>> {
-    let mut all = settings::engine_options(found.engine, &session.config);
+    let mut all = settings::engine_options(found.engine.name, &session.config);
     for text in &options.options {
         let (name, value) = settings::option(text)?;
         all.insert(name, value);

@@ -73,7 +73,7 @@ pub fn verify(session: &Session<'_>, options: &Verify) -> Result<u8> {
             device: options.device.as_deref(),
             ctx_tokens: workload(options).ctx_tokens(),
             ubatch: None,
-            options: &settings::engine_options(found.engine, &session.config),
+            options: &settings::engine_options(found.engine.name, &session.config),
         };
         for quantize in settings::quantizations(&options.selection, &session.config) {
             let native = found.engine.native(&quantize).map_err(anyhow::Error::msg)?;
@@ -131,7 +131,7 @@ fn loaded(session: &Session<'_>, options: &Verify, found: &Found, prepared: &Pre
         threads: Some(settings::threads(&options.selection, &session.config, &Machine::this())),
         device: options.device.clone(),
         quantize: (found.engine.format != ModelFormat::Gguf).then(|| prepared.manifest.native.clone()),
-        options: settings::engine_options(found.engine, &session.config),
+        options: settings::engine_options(found.engine.name, &session.config),
         ..Load::default()
     };
     worker.call(Request::Load(load), |_| ())?;

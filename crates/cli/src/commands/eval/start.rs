@@ -3,7 +3,7 @@
 
 use super::jobs::Common;
 use crate::commands::{keep, prepare};
-use crate::settings::Found;
+use crate::settings::{self, Found};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -46,12 +46,11 @@ pub fn known(common: &Common<'_>, found: &Found, subject: &mut Subject) -> Resul
     if found.engine.format == ModelFormat::Compiled {
         return Ok(needed(model, found.engine, native, None));
     }
-    let own = session.config.engines.get(found.engine.name).map(|engine| engine.options.clone()).unwrap_or_default();
     let target = Target {
         device: options.device.as_deref(),
         ctx_tokens: Workload::default().ctx_tokens(),
         ubatch: None,
-        options: &own,
+        options: &settings::engine_options(found.engine.name, &session.config),
     };
     let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
     take(subject, &prepared.manifest);

@@ -145,7 +145,9 @@ fn look_for_engines<'a>(
     let cases = stored.blocks.iter().flat_map(|block| &block.cases);
     for planned in cases.filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()) {
         let name = planned.case.engine.as_str();
-        if let Some(text) = shelf.look_for(session, name) {
+        if !missing.contains_key(name)
+            && let Some(text) = shelf.look_for(session, name)
+        {
             missing.insert(name, text);
         }
     }

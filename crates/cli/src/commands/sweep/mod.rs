@@ -51,8 +51,9 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
     }
     let mut state = standing(&place)?;
     reopen(session, &place, &stored, &mut state, options)?;
+    let mut shelf = prepare::Shelf::empty();
     if options.on.is_none() {
-        outdated::tell(session, &place, &stored, &state);
+        outdated::tell(session, &place, &stored, &state, &mut shelf);
     }
     let stop = Stop::default();
     let terminal = session.terminal;
@@ -69,7 +70,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         }
         (false, _) => {
             let all: Vec<usize> = (0..stored.blocks.len()).collect();
-            do_all(session, options, (&place, &stored), &all, &mut state, &stop, &follow)?
+            do_all(session, options, (&place, &stored, shelf), &all, &mut state, &stop, &follow)?
         }
     };
     let tally = stored.tally(&state);
@@ -98,7 +99,8 @@ fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize
     let stop = Stop::default();
     let _listening = interrupt::listen(stop.clone(), session.terminal.shared_progress())?;
     let follow = Arc::new(Follow::new(session.terminal.shared_progress(), None));
-    if !do_all(session, options, (place, &stored), &[task], &mut state, &stop, &follow)? {
+    let shelf = prepare::Shelf::empty();
+    if !do_all(session, options, (place, &stored, shelf), &[task], &mut state, &stop, &follow)? {
         return Ok(INTERRUPTED);
     }
     let standings = stored.blocks[task].cases.iter().filter_map(|planned| state.of(&planned.hash));
@@ -140,11 +142,11 @@ fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut Sta
     Ok(())
 }
 
-/// Prepares and measures what is open of these blocks. Returns whether it came to the end.
+/// Prepares and measures what is open of these blocks; `shelf` may know engines already. Returns whether it came to the end.
 fn do_all(
     session: &Session<'_>,
     options: &Sweep,
-    (place, stored): (&Place, &Stored),
+    (place, stored, mut shelf): (&Place, &Stored, prepare::Shelf),
     blocks: &[usize],
     state: &mut State,
     stop: &Stop,
@@ -152,7 +154,7 @@ fn do_all(
 ) -> Result<bool> {
     let _lock = run::exclusive(session)?;
     follow.stage("prepare");
-    let shelf = prepare::Shelf::fill(session, options.jobs, (stored, blocks), state, stop)?;
+    shelf.fill(session, options.jobs, (stored, blocks), state, stop)?;
     if stop.asked() {
         return Ok(false);
     }

@@ -12,8 +12,8 @@ use tokometer_core::sweep::{Finish, Origin, Place, State, Stored};
 /// Cases that are listed by name for each reason.
 const LISTED: usize = 3;
 
-/// Tells in one line which finished cases of the plan these are.
-pub fn tell(session: &Session<'_>, place: &Place, stored: &Stored, state: &State) {
+/// Tells in one line which finished cases of the plan these are. Their engines' workers are looked for on `shelf`.
+pub fn tell(session: &Session<'_>, place: &Place, stored: &Stored, state: &State, shelf: &mut Shelf) {
     let cases = stored.blocks.iter().flat_map(|block| &block.cases);
     let finished: Vec<(&Planned, &str)> = cases
         .filter_map(|planned| {
@@ -22,7 +22,7 @@ pub fn tell(session: &Session<'_>, place: &Place, stored: &Stored, state: &State
         })
         .collect();
     let logs: Vec<&str> = finished.iter().map(|(_, log)| *log).collect();
-    let mut now = Now { session, shelf: Shelf::empty(), files: BTreeMap::new() };
+    let mut now = Now { session, shelf, files: BTreeMap::new() };
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ((planned, _), origin) in finished.iter().zip(Origin::of_logs(place, &logs)) {
         let Some(origin) = origin else { continue };
@@ -52,7 +52,7 @@ fn listed(titles: &[String]) -> String {
 /// What there is now, each looked up once.
 struct Now<'a> {
     session: &'a Session<'a>,
-    shelf: Shelf,
+    shelf: &'a mut Shelf,
     files: BTreeMap<String, Option<Vec<SourceFile>>>,
 }
 

@@ -96,15 +96,7 @@ fn axes(options: &Sweep) -> Result<Axes> {
 /// What is no axis, as `run` takes it: both check it in one place.
 fn as_run(options: &Sweep) -> Run {
     Run {
-        selection: Selection {
-            engine: Vec::new(),
-            model: None,
-            size: None,
-            quantize: Vec::new(),
-            converter: None,
-            threads: None,
-            json: false,
-        },
+        selection: Selection::default(),
         seed: None,
         prompt_tokens: None,
         gen_tokens: None,

@@ -5,7 +5,7 @@ use crate::args::Selection;
 use crate::commands::Session;
 use crate::settings::Found;
 use anyhow::Result;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tokometer_core::engine::{self, Kind, ModelFormat, Timeouts, Worker};
@@ -53,23 +53,28 @@ impl Shelf {
     /// # Errors
     /// None but a poisoned program: what cannot be prepared is a refusal of its cases.
     pub fn fill(
+        &mut self,
         session: &Session<'_>,
         jobs: u32,
         (stored, blocks): (&Stored, &[usize]),
         state: &State,
         stop: &Stop,
-    ) -> Result<Shelf> {
-        let mut shelf = Shelf::empty();
-        let limit = shelf.available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
-        shelf.guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
+    ) -> Result<()> {
+        let limit = self.available.map(|bytes| (bytes as f64 * MAY_USE) as u64);
+        self.guard = limit.filter(|limit| MemoryGroup::create(Path::new("/"), *limit).is_ok());
         let cases = || blocks.iter().filter_map(|at| stored.blocks.get(*at)).flat_map(|block| &block.cases);
         let open: Vec<&Planned> =
             cases().filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()).collect();
+        let mut told = BTreeSet::new();
         for planned in &open {
-            if let Some(missing) = shelf.look_for(session, &planned.case.engine) {
+            let name = planned.case.engine.as_str();
+            if told.insert(name)
+                && let Some(missing) = self.look_for(session, name)
+            {
                 session.terminal.say(&missing);
             }
         }
+        let shelf = &*self;
         let mut queue: VecDeque<(String, &Planned)> = VecDeque::new();
         for planned in open.iter().filter(|planned| shelf.refusal_of_engine(&planned.case.engine).is_none()) {
             let key = key(planned);
@@ -103,15 +108,15 @@ impl Shelf {
             made.len() - failed,
             if failed > 0 { format!(", {failed} failed") } else { String::new() }
         ));
-        shelf.models = made;
-        Ok(shelf)
+        self.models = made;
+        Ok(())
     }
 
-    /// Finds the worker of an engine and asks it who it is, once. Returns that it is not installed and what mends it,
-    /// if so.
+    /// Finds the worker of an engine and asks it who it is, once however often this is called. Returns that it is not
+    /// installed and what mends it, if so.
     pub fn look_for(&mut self, session: &Session<'_>, name: &str) -> Option<String> {
-        if self.engines.contains_key(name) {
-            return None;
+        if let Some(known) = self.engines.get(name) {
+            return known.found.missing();
         }
         let engine = engine::by_name(name).ok()?;
         let found = Found { engine, worker: engine::find_worker(engine, &session.config.overrides(name)) };
