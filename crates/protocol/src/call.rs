@@ -97,8 +97,12 @@ fn is_zero(n: &u32) -> bool {
 pub struct Load {
     /// File or folder, in the engine's own format.
     pub model: String,
-    /// Tokens that the KV cache must hold: depth + prompt + generated.
+    /// Tokens that the KV cache must hold for each sequence: depth + prompt + generated.
     pub ctx_tokens: u32,
+    /// Sequences that are computed together, each with room of its own in the KV cache; `None`: one. An engine that can do
+    /// only one at a time says so by [`crate::Loaded::sequences`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<u32>,
     /// Threads for decode and prefill; `None` leaves it to the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
@@ -163,7 +167,8 @@ pub struct Generate {
     pub forced: Vec<u32>,
 }
 
-/// One request of a user. Every request is computed from scratch: nothing is kept from the one before.
+/// One request of a user. Every request is computed from scratch: nothing is kept from the one before. Up to
+/// [`crate::Loaded::sequences`] of them may be asked for before the first is answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Complete {

@@ -3,7 +3,9 @@
 //! The harness writes one [`Call`] per line to the worker's stdin and reads [`Reply`] lines from its
 //! stdout. A call is answered by any number of `progress` (and, for `complete`, `token`) replies and then by
 //! exactly one `result` or `error`; `cancel` alone gets no reply. Whatever an engine prints itself goes to stderr and into the raw log,
-//! never into this channel. Calls are answered in order, one at a time.
+//! never into this channel. Calls are answered in order, one at a time; only `complete` may be asked several times at once, where
+//! the worker has loaded for it ([`Loaded::sequences`]): replies of these come as they arise, and `tokenize` and `detokenize` are
+//! answered meanwhile. Whatever else is asked waits for their end.
 //!
 //! This crate holds types only: no I/O, no process handling (that is `tokometer-core`'s `engine` module).
 //! Times are nanoseconds of a monotonic clock; inside one [`Generated`] they count from the moment at which

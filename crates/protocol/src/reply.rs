@@ -183,8 +183,11 @@ pub struct Loaded {
     /// Type of the KV cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_type: Option<String>,
-    /// Tokens that the context holds.
+    /// Tokens that the context holds, for each sequence.
     pub ctx_tokens: u32,
+    /// Completions that may run at once; `None`: one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<u32>,
     /// Threads that really compute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,

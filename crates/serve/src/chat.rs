@@ -96,6 +96,7 @@ mod tests {
             eos_text: "</s>".into(),
             chat_template: template.map(str::to_owned),
             can_score: true,
+            sequences: 1,
             native: "x".into(),
             engine_version: "1".into(),
             fingerprint: "x".into(),

@@ -1,15 +1,23 @@
-//! The thread that owns the worker: starts it, takes one job after the other, and starts it again after it died.
+//! The thread that owns the worker: starts it, gives it as many jobs as it computes at once, in the order in which they came, and
+//! starts it again after it died.
 
 use crate::error::ApiError;
-use crate::perform::perform;
+use crate::perform::{begin, is_for_one_alone};
 use crate::queue::{Event, Job};
+use crate::running::Running;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
-use tokometer_core::engine::{Discovery, Failed, Kind, Timeouts, Worker};
+use tokometer_core::engine::{Discovery, Failed, Kind, Said, Timeouts, Worker};
 use tokometer_protocol::{Answer, Complete, Load, Loaded, Request};
+
+/// How often it is looked whether a client has left, while no token comes.
+const LOOK: Duration = Duration::from_millis(50);
+/// The same where another job could begin: none should wait for long.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// How a worker is started and what it loads.
 #[derive(Debug, Clone)]
@@ -41,6 +49,8 @@ pub struct Model {
     pub chat_template: Option<String>,
     /// Whether log-probabilities of given tokens are told.
     pub can_score: bool,
+    /// Requests that are computed at once; others wait.
+    pub sequences: u32,
     /// The quantization that is computed with.
     pub native: String,
     /// The engine's version as it names itself.
@@ -61,7 +71,7 @@ pub struct Halt {
 }
 
 /// Starts the worker and serves jobs until there are no more; `ready` hears of the first start.
-pub fn run(launch: &Launch, jobs: Receiver<Job>, halt: &Halt, ready: oneshot::Sender<Result<Model, Failed>>) {
+pub fn run(launch: &Launch, jobs: &Receiver<Job>, halt: &Halt, ready: oneshot::Sender<Result<Model, Failed>>) {
     let (worker, model) = match start(launch) {
         Ok(started) => started,
         Err(failed) => {
@@ -70,38 +80,145 @@ pub fn run(launch: &Launch, jobs: Receiver<Job>, halt: &Halt, ready: oneshot::Se
             return;
         }
     };
-    let mut live = Some(worker);
     let _ = ready.send(Ok(model.clone()));
-    for job in jobs {
-        if job.is_cancelled() {
-            continue;
-        }
-        if halt.drain.load(Ordering::SeqCst) {
-            job.tell(Event::Failed(ApiError::unavailable("stopping", "the server is stopping")));
-            continue;
-        }
-        // It may have died while nothing was asked.
-        let mut worker = match live.take().filter(Worker::is_running) {
-            Some(worker) => worker,
-            None => match start(launch) {
-                Ok((worker, _)) => worker,
-                Err(failed) => {
-                    job.tell(Event::Failed(ApiError::engine(&failed)));
-                    continue;
+    let mut engine = Engine { launch, halt, model, worker: Some(worker), running: BTreeMap::new(), held: None };
+    engine.serve(jobs);
+    if let Some(worker) = engine.worker {
+        worker.shutdown();
+    }
+}
+
+/// The worker and what it computes.
+struct Engine<'a> {
+    launch: &'a Launch,
+    halt: &'a Halt,
+    model: Model,
+    worker: Option<Worker>,
+    /// By the number of the worker's call; never more than the model has sequences.
+    running: BTreeMap<u64, Running>,
+    /// A job that waits until nothing runs, and all others behind it.
+    held: Option<Job>,
+}
+
+/// What there is to begin.
+enum Next {
+    Job(Job),
+    Nothing,
+    /// Nor will there be.
+    End,
+}
+
+impl Engine<'_> {
+    fn serve(&mut self, jobs: &Receiver<Job>) {
+        loop {
+            while self.running.len() < self.model.sequences as usize {
+                match self.next(jobs) {
+                    Next::Job(job) => self.begin(job),
+                    Next::Nothing => break,
+                    Next::End if self.running.is_empty() => return,
+                    Next::End => break,
                 }
-            },
-        };
-        match perform(&mut worker, &model, &job, halt) {
-            Err(failed) if is_dead(failed.kind) => drop(worker),
-            // What it printed is nobody's business and must not pile up.
-            _ => {
-                worker.take_output();
-                live = Some(worker);
+            }
+            if let Err(failed) = self.step() {
+                self.bury(&failed);
             }
         }
     }
-    if let Some(worker) = live {
-        worker.shutdown();
+
+    /// The next job in turn; waits for one where nothing runs.
+    fn next(&mut self, jobs: &Receiver<Job>) -> Next {
+        let is_idle = self.running.is_empty();
+        if let Some(held) = self.held.take() {
+            if is_idle {
+                return Next::Job(held);
+            }
+            self.held = Some(held);
+            return Next::Nothing;
+        }
+        let job = match is_idle {
+            true => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+            false => jobs.try_recv(),
+        };
+        match job {
+            Ok(job) if !is_idle && is_for_one_alone(&job.wanted) => {
+                self.held = Some(job);
+                Next::Nothing
+            }
+            Ok(job) => Next::Job(job),
+            Err(TryRecvError::Empty) => Next::Nothing,
+            Err(TryRecvError::Disconnected) => Next::End,
+        }
+    }
+
+    /// Begins a job, on a new worker where there is none.
+    fn begin(&mut self, job: Job) {
+        if job.is_cancelled() {
+            return;
+        }
+        if self.halt.drain.load(Ordering::SeqCst) {
+            job.tell(Event::Failed(ApiError::unavailable("stopping", "the server is stopping")));
+            return;
+        }
+        // It may have died while nothing was asked.
+        if self.running.is_empty() && !self.worker.as_ref().is_some_and(Worker::is_running) {
+            self.worker = None;
+        }
+        let mut worker = match self.worker.take().map_or_else(|| start(self.launch).map(|(worker, _)| worker), Ok) {
+            Ok(worker) => worker,
+            Err(failed) => {
+                job.tell(Event::Failed(ApiError::engine(&failed)));
+                return;
+            }
+        };
+        let begun = begin(&mut worker, &self.model, job);
+        // What it printed is nobody's business and must not pile up.
+        worker.take_output();
+        self.worker = Some(worker);
+        match begun {
+            Ok(begun) => self.running.extend(begun),
+            Err(failed) => self.bury(&failed),
+        }
+    }
+
+    /// Hears what comes of what runs.
+    fn step(&mut self) -> Result<(), Failed> {
+        let Some(worker) = self.worker.as_mut().filter(|_| !self.running.is_empty()) else { return Ok(()) };
+        for (id, running) in &mut self.running {
+            if running.is_to_end(self.halt) {
+                worker.cancel(*id)?;
+            }
+        }
+        let has_room = self.running.len() < self.model.sequences as usize;
+        match worker.hear(if has_room { GLANCE } else { LOOK })? {
+            None => Ok(()),
+            Some((id, Said::Token(token))) => {
+                let ends = self.running.get_mut(&id).is_some_and(|running| running.take(token));
+                if ends { worker.cancel(id) } else { Ok(()) }
+            }
+            Some((id, Said::Ended(ended))) => {
+                worker.take_output();
+                match (self.running.remove(&id), ended) {
+                    (Some(running), Ok(completed)) => running.end(&completed),
+                    (Some(running), Err(failed)) => {
+                        running.fail(&failed);
+                        return Err(failed);
+                    }
+                    (None, _) => (),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets a worker go that is of no use after this failure, and tells those whose work was lost with it.
+    fn bury(&mut self, failed: &Failed) {
+        if !is_dead(failed.kind) {
+            return;
+        }
+        self.worker = None;
+        for (_, running) in std::mem::take(&mut self.running) {
+            running.fail(failed);
+        }
     }
 }
 
@@ -147,6 +264,7 @@ fn describe(worker: &mut Worker, loaded: Loaded) -> Result<Model, Failed> {
         bos_text,
         eos_text,
         can_score: offers("score"),
+        sequences: loaded.sequences.unwrap_or(1).max(1),
         fingerprint: format!("{} {} {}", hello.engine, hello.engine_version, loaded.native_quantize),
         engine_version: hello.engine_version,
         native: loaded.native_quantize,

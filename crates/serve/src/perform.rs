@@ -1,16 +1,16 @@
-//! One job on the worker: tokenize, check, complete, and tell what comes of it.
+//! What a job needs before anything is generated: its tokens, whether they fit, its prompt told again. What is generated then is told
+//! by `running`.
 //!
 //! A prompt that is to be told with its log-probabilities (`echo` with `logprobs`, from which evaluations take the likelihood
 //! of a given text) is answered by the worker's `score`.
 
-use crate::engine::{Halt, Model, pieces};
+use crate::engine::{Model, pieces};
 use crate::error::ApiError;
 use crate::queue::{Chunk, Event, Job, Only, Prompt, TokenInfo, Wanted};
+use crate::running::Running;
 use crate::stops::Stops;
-use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use tokometer_core::engine::{Failed, Kind, Worker};
-use tokometer_protocol::{Answer, Complete, Finish, Request, Scored, Streamed};
+use tokometer_protocol::{Answer, Complete, Finish, Request, Scored};
 
 /// No token is longer: a text of more bytes than this for each token of the context is refused without tokenizing it.
 const LONGEST_TOKEN: u64 = 512;
@@ -35,33 +35,45 @@ impl From<Failed> for Trouble {
     }
 }
 
-/// Does a job and tells its client.
+/// Does what a job needs, and asks for its completion if there is to be one: returns that with its number. A client that is refused has
+/// been told.
 ///
 /// # Errors
 /// The worker failed; the client has been told.
-pub fn perform(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result<(), Failed> {
-    match attempt(worker, model, job, halt) {
-        Ok(()) => Ok(()),
+pub fn begin(worker: &mut Worker, model: &Model, job: Job) -> Result<Option<(u64, Running)>, Failed> {
+    let begun = match attempt(worker, model, &job) {
+        Ok(None) => return Ok(None),
+        Ok(Some(request)) => worker.begin(request),
         Err(Trouble::Refused(error)) => {
             job.tell(Event::Failed(error));
-            Ok(())
+            return Ok(None);
         }
-        Err(Trouble::Engine(failed)) => {
+        Err(Trouble::Engine(failed)) => Err(failed),
+    };
+    match begun {
+        Ok(id) => Ok(Some((id, Running::new(job)))),
+        Err(failed) => {
             job.tell(Event::Failed(ApiError::engine(&failed)));
             Err(failed)
         }
     }
 }
 
-fn attempt(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result<(), Trouble> {
+/// Whether a job asks for something that the worker does only while nothing is generated.
+pub fn is_for_one_alone(wanted: &Wanted) -> bool {
+    wanted.only == Only::Completion && wanted.echo && wanted.top_logprobs.is_some()
+}
+
+/// All that is told before something is generated, and what is to be generated.
+fn attempt(worker: &mut Worker, model: &Model, job: &Job) -> Result<Option<Complete>, Trouble> {
     let wanted = &job.wanted;
     if wanted.only != Only::Completion {
         job.tell(in_other_form(worker, model, wanted)?);
-        return Ok(());
+        return Ok(None);
     }
     let prompt = tokens(worker, model, wanted)?;
     let max_tokens = allowance(model, wanted, prompt.len() as u64)?;
-    if wanted.echo && wanted.top_logprobs.is_some() {
+    if is_for_one_alone(wanted) {
         if !model.can_score {
             let message = "this engine tells no log-probabilities of a given text: echo with logprobs is not possible";
             return Err(ApiError::request(400, Some("unsupported"), Some("echo"), message).into());
@@ -71,7 +83,8 @@ fn attempt(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result
         job.tell(Event::Begun { prompt_tokens: prompt.len() as u32 });
         let next = echo_scored(worker, job, &prompt, with_next)?;
         if let Some(next) = next {
-            return Ok(tell_next(worker, model, job, &prompt, next)?);
+            tell_next(worker, model, job, &prompt, next)?;
+            return Ok(None);
         }
     } else {
         job.tell(Event::Begun { prompt_tokens: prompt.len() as u32 });
@@ -85,9 +98,17 @@ fn attempt(worker: &mut Worker, model: &Model, job: &Job, halt: &Halt) -> Result
     }
     if max_tokens == 0 {
         job.tell(Event::Ended { completion_tokens: 0, finish: Finish::Length });
-        return Ok(());
+        return Ok(None);
     }
-    generate(worker, job, halt, prompt, max_tokens)
+    Ok(Some(Complete {
+        prompt,
+        max_tokens,
+        temperature: wanted.temperature,
+        top_p: wanted.top_p,
+        seed: wanted.seed,
+        ignore_eos: wanted.ignore_eos,
+        top_logprobs: wanted.top_logprobs,
+    }))
 }
 
 /// The prompt's tokens, or its text.
@@ -234,112 +255,6 @@ fn tell_next(
     Ok(())
 }
 
-/// Has the worker continue the prompt and tells the text as far as it is certain.
-fn generate(worker: &mut Worker, job: &Job, halt: &Halt, prompt: Vec<u32>, max_tokens: u32) -> Result<(), Trouble> {
-    let wanted = &job.wanted;
-    let request = Complete {
-        prompt,
-        max_tokens,
-        temperature: wanted.temperature,
-        top_p: wanted.top_p,
-        seed: wanted.seed,
-        ignore_eos: wanted.ignore_eos,
-        top_logprobs: wanted.top_logprobs,
-    };
-    let mut text = Text::new(wanted.stops.clone(), wanted.top_logprobs.is_some());
-    let completed = worker.complete(request, |token| {
-        if job.is_cancelled() || halt.cut.load(Ordering::SeqCst) {
-            return ControlFlow::Break(());
-        }
-        let Some(chunk) = token.and_then(|token| text.push(token)) else { return text.flow() };
-        match job.tell(Event::Chunk(chunk)) {
-            true => text.flow(),
-            false => ControlFlow::Break(()),
-        }
-    })?;
-    if text.stopped {
-        job.tell(Event::Ended { completion_tokens: text.count, finish: Finish::Stop });
-        return Ok(());
-    }
-    if completed.finish == Finish::Cancelled {
-        return Err(ApiError::unavailable("stopping", "the server is stopping: this request was given up").into());
-    }
-    let (chunk, stopped) = text.end(&completed.rest);
-    if let Some(chunk) = chunk {
-        job.tell(Event::Chunk(chunk));
-    }
-    let finish = if stopped { Finish::Stop } else { completed.finish };
-    job.tell(Event::Ended { completion_tokens: completed.completion_tokens, finish });
-    Ok(())
-}
-
-/// The text of a generation, up to a stop string.
-struct Text {
-    stops: Stops,
-    tells_tokens: bool,
-    /// Tokens whose text is held back.
-    held: Vec<TokenInfo>,
-    /// Tokens that came before the text was stopped.
-    count: u32,
-    stopped: bool,
-}
-
-impl Text {
-    fn new(stops: Vec<String>, tells_tokens: bool) -> Text {
-        Text { stops: Stops::new(stops), tells_tokens, held: Vec::new(), count: 0, stopped: false }
-    }
-
-    fn flow(&self) -> ControlFlow<()> {
-        match self.stopped {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Takes a token; what of the text is certain by now.
-    fn push(&mut self, token: Streamed) -> Option<Chunk> {
-        self.count += 1;
-        let (text, stopped) = self.stops.push(&token.piece);
-        self.stopped = stopped;
-        if self.tells_tokens {
-            self.held.push(info(token));
-        }
-        self.chunk(text)
-    }
-
-    /// The end: text that the worker held back, and what was held back here. And whether that was stopped.
-    fn end(&mut self, rest: &str) -> (Option<Chunk>, bool) {
-        let (mut text, stopped) = self.stops.push(rest);
-        if !stopped {
-            text.push_str(&self.stops.rest());
-        }
-        let tokens = std::mem::take(&mut self.held);
-        let is_some = !text.is_empty() || !tokens.is_empty();
-        (is_some.then_some(Chunk { text, tokens }), stopped)
-    }
-
-    fn chunk(&mut self, text: String) -> Option<Chunk> {
-        if text.is_empty() {
-            return None;
-        }
-        Some(Chunk { text, tokens: std::mem::take(&mut self.held) })
-    }
-}
-
-/// What is told of a generated token: itself is always among the most probable ones that are told.
-fn info(token: Streamed) -> TokenInfo {
-    let mut top: Vec<(String, f32)> = Vec::with_capacity(token.top.len() + 1);
-    let mut has_own = false;
-    for (id, text, logprob) in token.top {
-        has_own |= id == token.token;
-        top.push((text, logprob));
-    }
-    if let Some(logprob) = token.logprob.filter(|_| !has_own) {
-        top.push((token.piece.clone(), logprob));
-    }
-    TokenInfo { text: token.piece, logprob: token.logprob, top }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,6 +270,7 @@ mod tests {
             eos_text: String::new(),
             chat_template: None,
             can_score: true,
+            sequences: 1,
             native: "mock-8".into(),
             engine_version: "1".into(),
             fingerprint: "mock".into(),
@@ -372,32 +288,5 @@ mod tests {
             let error = allowance(&model(16), &asked(max_tokens), prompt).unwrap_err();
             assert_eq!((error.status, error.code), (400, Some("context_length_exceeded")));
         }
-    }
-
-    #[test]
-    fn tokens_are_told_with_the_text_that_they_belong_to() {
-        let token = |index, piece: &str| Streamed {
-            index,
-            token: index,
-            piece: piece.into(),
-            logprob: Some(-1.0),
-            top: vec![(7, "x".into(), -0.1)],
-        };
-        let mut text = Text::new(vec!["END".into()], true);
-        let first = text.push(token(0, "a")).unwrap();
-        assert_eq!((first.text.as_str(), first.tokens.len()), ("a", 1));
-        assert_eq!(first.tokens[0].top, [("x".into(), -0.1), ("a".into(), -1.0)]);
-        assert_eq!(text.push(token(1, "EN")), None);
-        let both = text.push(token(2, "b")).unwrap();
-        assert_eq!((both.text.as_str(), both.tokens.len()), ("ENb", 2));
-        assert!(text.push(token(3, "END")).is_none() && text.stopped && text.count == 4);
-    }
-
-    #[test]
-    fn what_was_held_back_comes_at_the_end() {
-        let mut text = Text::new(vec!["END".into()], false);
-        assert_eq!(text.push(Streamed { piece: "E".into(), ..Streamed::default() }), None);
-        let (chunk, stopped) = text.end("\u{fffd}");
-        assert_eq!((chunk.unwrap().text.as_str(), stopped), ("E\u{fffd}", false));
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokometer_protocol::Finish;
 
-/// Events that are kept for a client: an answer that fills the default context.
-const KEPT: usize = 4096;
+/// Events that are kept for a client where it may hold up the worker: an answer that fills the default context.
+pub const KEPT: usize = 4096;
 
 /// What is to be continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,13 +179,14 @@ impl Drop for Active {
 pub struct Queue {
     sender: Mutex<Option<SyncSender<Job>>>,
     active: Arc<AtomicUsize>,
+    kept: usize,
 }
 
 impl Queue {
-    /// A queue in which so many jobs may wait, and its exit.
-    pub fn new(size: usize) -> (Queue, Receiver<Job>) {
+    /// A queue in which `size` jobs may wait, and its exit; `kept` events wait for each client before the worker waits for it.
+    pub fn new(size: usize, kept: usize) -> (Queue, Receiver<Job>) {
         let (sender, jobs) = sync_channel(size);
-        (Queue { sender: Mutex::new(Some(sender)), active: Arc::default() }, jobs)
+        (Queue { sender: Mutex::new(Some(sender)), active: Arc::default(), kept }, jobs)
     }
 
     /// Puts a job in.
@@ -193,7 +194,7 @@ impl Queue {
     /// # Errors
     /// There is no room, or the queue is closed.
     pub fn put(&self, wanted: Wanted) -> Result<Ticket, ApiError> {
-        let (events, told) = mpsc::channel(KEPT);
+        let (events, told) = mpsc::channel(self.kept);
         let cancelled = Arc::new(AtomicBool::new(false));
         self.active.fetch_add(1, Ordering::SeqCst);
         let active = Active(Arc::clone(&self.active));
@@ -244,7 +245,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_client_that_leaves_cancels_its_job() {
-        let (queue, jobs) = Queue::new(2);
+        let (queue, jobs) = Queue::new(2, KEPT);
         let ticket = queue.put(wanted("a")).unwrap();
         let job = jobs.recv().unwrap();
         assert!(!job.is_cancelled() && job.tell(Event::Begun { prompt_tokens: 1 }));
@@ -257,7 +258,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_a_client_does_not_take_is_kept_up_to_a_bound() {
-        let (queue, jobs) = Queue::new(1);
+        let (queue, jobs) = Queue::new(1, KEPT);
         let mut ticket = queue.put(wanted("a")).unwrap();
         let job = jobs.recv().unwrap();
         let begun = Event::Begun { prompt_tokens: 1 };
@@ -278,7 +279,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_full_queue_and_a_closed_one_say_so() {
-        let (queue, jobs) = Queue::new(1);
+        let (queue, jobs) = Queue::new(1, KEPT);
         let _first = queue.put(wanted("a")).unwrap();
         let full = queue.put(wanted("b")).unwrap_err();
         assert_eq!((full.status, full.code), (503, Some("queue_full")));

@@ -183,7 +183,7 @@ fn listed(site: &Site, headers: &HeaderMap, id: Option<&str>) -> Result<Response
     let served = &site.settings.model;
     let entry: Value = json!({
         "id": served, "object": "model", "created": model.created, "owned_by": "tokometer",
-        "max_model_len": model.ctx_tokens, "native_quantization": model.native,
+        "max_model_len": model.ctx_tokens, "native_quantization": model.native, "parallel": model.sequences,
     });
     match id {
         None => Ok(json_response(&json!({"object": "list", "data": [entry]}))),

@@ -5,7 +5,7 @@
 
 use crate::connection::{self, Patient};
 use crate::engine::{self, Halt, Launch, Model};
-use crate::queue::Queue;
+use crate::queue::{KEPT, Queue};
 use crate::router::{Site, router};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long a worker that was loaded is waited for. One that has not left by then dies with the process.
 const LEAVE: Duration = Duration::from_secs(8);
+
+/// Tokens by which engines may round a context up, and events that are no tokens.
+const ROUNDED: usize = 1024;
 
 /// How the server behaves.
 #[derive(Debug, Clone)]
@@ -113,7 +116,7 @@ pub fn serve(
     ready: impl FnOnce(&Model),
 ) -> Result<(), Error> {
     let io = |doing| move |source| Error::Io { doing, source };
-    let (queue, jobs) = Queue::new(settings.queue);
+    let (queue, jobs) = Queue::new(settings.queue, kept(&launch));
     let (stopping, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let site = Arc::new(Site { settings, model: OnceLock::new(), queue, stopping, answered });
     let halt = Arc::new(Halt::default());
@@ -122,7 +125,7 @@ pub fn serve(
     // One thread starts every worker: a worker dies with the thread that started it.
     let worker = std::thread::Builder::new()
         .name("engine".into())
-        .spawn(move || engine::run(&launch, jobs, &worker_halt, loaded))
+        .spawn(move || engine::run(&launch, &jobs, &worker_halt, loaded))
         .map_err(io("start a thread"))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("start the HTTP server"))?;
@@ -141,6 +144,14 @@ pub fn serve(
         std::thread::sleep(LOOK);
     }
     served
+}
+
+/// Events that are kept for a client: where several are computed at once, none may hold up the others, so a whole answer is.
+fn kept(launch: &Launch) -> usize {
+    match launch.load.sequences {
+        Some(2..) => KEPT.max(launch.load.ctx_tokens as usize + ROUNDED),
+        _ => KEPT,
+    }
 }
 
 async fn run(

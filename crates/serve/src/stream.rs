@@ -168,7 +168,7 @@ mod tests {
 
     /// The body of a streamed answer to these events.
     fn body(events: Vec<Event>, tells_usage: bool) -> Result<String, ApiError> {
-        let (queue, jobs) = Queue::new(1);
+        let (queue, jobs) = Queue::new(1, crate::queue::KEPT);
         let ticket = queue.put(wanted("a")).unwrap();
         let job = jobs.recv().unwrap();
         for event in events {

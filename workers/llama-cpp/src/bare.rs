@@ -15,6 +15,7 @@ pub fn run(arguments: &[String]) -> Result<String, Failure> {
     let model = Model::load(model, None, None, &mut |_| ())?;
     let settings = ContextSettings {
         ctx_tokens: prompt + generated,
+        sequences: 1,
         threads: *threads,
         batch: None,
         ubatch: None,

@@ -2,26 +2,50 @@
 //!
 //! The thread sleeps until a line comes: while something is measured it costs nothing.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokometer_protocol::{Call, Request, VERSION};
 
-/// The calls as they come. A line that is none is its error in words; the outer error is the input's.
+/// A line of the input: a call, or in words why it is none; the outer error is the input's.
+pub type Line = io::Result<Result<Call, String>>;
+
+/// The calls as they come.
 pub struct Calls {
-    calls: Receiver<io::Result<Result<Call, String>>>,
+    calls: Receiver<Line>,
     cancelled: Cancelled,
 }
 
-/// The number of the call that was cancelled last; clones share it.
+/// What there is without waiting.
+pub enum Now {
+    /// A line.
+    Line(Line),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing any more.
+    End,
+}
+
+/// The numbers of calls that were cancelled; clones share them.
 #[derive(Clone, Default)]
-pub struct Cancelled(Arc<AtomicU64>);
+pub struct Cancelled(Arc<Mutex<BTreeSet<u64>>>);
 
 impl Cancelled {
-    /// Whether it is this call.
-    pub fn is(&self, id: u64) -> bool {
-        self.0.load(Ordering::Relaxed) == id
+    /// Cancelled calls that are remembered: more than ever run at once, for one that is over already is never asked about.
+    const MOST: usize = 1024;
+
+    /// Whether this call is one.
+    pub fn has(&self, id: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    fn add(&self, id: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(id);
+        if all.len() > Cancelled::MOST {
+            all.pop_first();
+        }
     }
 }
 
@@ -40,13 +64,22 @@ impl Calls {
                     Err(error) => Err(error),
                 };
                 if let Ok(Ok(Call { request: Request::Cancel { call }, .. })) = call {
-                    heard.0.store(call, Ordering::Relaxed);
+                    heard.add(call);
                 } else if sender.send(call).is_err() {
                     return;
                 }
             }
         });
         Calls { calls, cancelled }
+    }
+
+    /// The next line if there is one.
+    pub fn now(&self) -> Now {
+        match self.calls.try_recv() {
+            Ok(line) => Now::Line(line),
+            Err(TryRecvError::Empty) => Now::Nothing,
+            Err(TryRecvError::Disconnected) => Now::End,
+        }
     }
 
     /// What was cancelled.
@@ -56,7 +89,7 @@ impl Calls {
 }
 
 impl Iterator for Calls {
-    type Item = io::Result<Result<Call, String>>;
+    type Item = Line;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.calls.recv().ok()
@@ -76,6 +109,13 @@ mod tests {
         assert_eq!(all.len(), 2);
         assert_eq!(all[0], Ok(Call { id: 1, request: Request::Unload }));
         assert!(all[1].as_ref().is_err_and(|message| message.contains("protocol")));
-        assert!(cancelled.is(1) && !cancelled.is(2));
+        assert!(cancelled.has(1) && !cancelled.has(2));
+    }
+
+    #[test]
+    fn only_the_latest_cancelled_calls_are_remembered() {
+        let cancelled = Cancelled::default();
+        (1..=Cancelled::MOST as u64 + 1).for_each(|id| cancelled.add(id));
+        assert!(!cancelled.has(1) && cancelled.has(2) && cancelled.has(Cancelled::MOST as u64 + 1));
     }
 }

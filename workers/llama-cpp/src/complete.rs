@@ -14,46 +14,93 @@ pub fn complete(
     cancelled: impl Fn() -> bool,
     mut on_token: impl FnMut(Streamed),
 ) -> Result<Completed> {
-    validate(context, request)?;
-    let mut sampler = sampler(request)?;
-    let mut completed = Completed { prompt_tokens: request.prompt.len() as u32, ..Completed::default() };
+    let mut generation = Generation::new(context, request)?;
     context.clear();
     let mut prompt = ids(&request.prompt);
     let batch = context.batch() as usize;
     for chunk in prompt.chunks_mut(batch) {
         if cancelled() {
-            completed.finish = Finish::Cancelled;
-            return Ok(completed);
+            return Ok(generation.end(Finish::Cancelled));
         }
         context.decode(chunk)?;
     }
-    let mut pieces = Pieces::default();
-    for index in 0..request.max_tokens {
-        let token = match &mut sampler {
-            Some(sampler) => context.sample(sampler),
-            None => argmax(context.logits(-1)?),
-        };
-        completed.completion_tokens += 1;
-        if !request.ignore_eos && context.model().ends(token) {
-            completed.finish = Finish::Stop;
-            break;
-        }
-        let (logprob, top) = match request.top_logprobs {
-            Some(n) => log_probabilities(context, token, n as usize)?,
-            None => (None, Vec::new()),
-        };
-        let piece = pieces.push(context.model(), token);
-        on_token(Streamed { index, token, piece, logprob, top });
-        if cancelled() {
-            completed.finish = Finish::Cancelled;
-            break;
-        }
-        if index + 1 < request.max_tokens {
-            context.decode(&mut [token as i32])?;
+    loop {
+        let next = generation.take(context, -1, &mut on_token)?;
+        match next {
+            Next::Ended(completed) => return Ok(completed),
+            Next::Feed(_) if cancelled() => return Ok(generation.end(Finish::Cancelled)),
+            Next::Feed(token) => context.decode(&mut [token])?,
         }
     }
-    completed.rest = pieces.rest();
-    Ok(completed)
+}
+
+/// A completion on its way: what was taken from the model so far.
+pub struct Generation {
+    request: Complete,
+    sampler: Option<Sampler>,
+    pieces: Pieces,
+    /// Tokens that were taken.
+    count: u32,
+}
+
+/// What comes after a token was taken.
+pub enum Next {
+    /// This token is to be computed.
+    Feed(i32),
+    /// Nothing: the completion has ended.
+    Ended(Completed),
+}
+
+impl Generation {
+    /// Begins; everything that can be refused is refused here, before anything is computed.
+    pub fn new(context: &Context, request: &Complete) -> Result<Generation> {
+        validate(context, request)?;
+        let sampler = sampler(request)?;
+        Ok(Generation { request: request.clone(), sampler, pieces: Pieces::default(), count: 0 })
+    }
+
+    /// The prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.request.prompt
+    }
+
+    /// The position of the token that was taken last.
+    pub fn position(&self) -> usize {
+        (self.request.prompt.len() + self.count as usize).saturating_sub(1)
+    }
+
+    /// Takes the next token from the logits at a place of the last call and tells it.
+    pub fn take(&mut self, context: &mut Context, place: i32, on_token: &mut impl FnMut(Streamed)) -> Result<Next> {
+        let token = match &mut self.sampler {
+            Some(sampler) => context.sample(sampler, place),
+            None => argmax(context.logits(place)?),
+        };
+        let index = self.count;
+        self.count += 1;
+        if !self.request.ignore_eos && context.model().ends(token) {
+            return Ok(Next::Ended(self.end(Finish::Stop)));
+        }
+        let (logprob, top) = match self.request.top_logprobs {
+            Some(n) => log_probabilities(context, place, token, n as usize)?,
+            None => (None, Vec::new()),
+        };
+        let piece = self.pieces.push(context.model(), token);
+        on_token(Streamed { index, token, piece, logprob, top });
+        Ok(match self.count < self.request.max_tokens {
+            true => Next::Feed(token as i32),
+            false => Next::Ended(self.end(Finish::Length)),
+        })
+    }
+
+    /// What there is to say at the end.
+    pub fn end(&mut self, finish: Finish) -> Completed {
+        Completed {
+            prompt_tokens: self.request.prompt.len() as u32,
+            completion_tokens: self.count,
+            finish,
+            rest: self.pieces.rest(),
+        }
+    }
 }
 
 /// `None` is greedy. An upper half that a seed of 32 bits has no room for is folded in.
@@ -65,7 +112,6 @@ fn sampler(request: &Complete) -> Result<Option<Sampler>> {
     Sampler::new(request.temperature, request.top_p, seed).map(Some)
 }
 
-/// Everything that can be refused is refused before anything is computed.
 fn validate(context: &Context, request: &Complete) -> Result<()> {
     let refuse = |message: String| Err(failure(FailureKind::Protocol, message));
     if request.prompt.is_empty() || request.max_tokens == 0 {
@@ -87,8 +133,8 @@ fn validate(context: &Context, request: &Complete) -> Result<()> {
 type Logprobs = (Option<f32>, Vec<(u32, String, f32)>);
 
 /// Of the token and of the `n` most probable ones, by the logits that it was chosen from.
-fn log_probabilities(context: &mut Context, token: u32, n: usize) -> Result<Logprobs> {
-    let logits = context.logits(-1)?;
+fn log_probabilities(context: &mut Context, place: i32, token: u32, n: usize) -> Result<Logprobs> {
+    let logits = context.logits(place)?;
     let norm = log_sum_exp(logits);
     let logprob = |token: u32| (f64::from(logits[token as usize]) - norm) as f32;
     let own = logprob(token);

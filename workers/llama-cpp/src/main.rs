@@ -1,9 +1,10 @@
 //! Tokometer's llama.cpp worker: the llama.cpp library, driven over stdin and stdout.
 //!
 //! `main` keeps the process's stdout for the protocol and points file descriptor 1 at stderr, so that nothing the
-//! library prints can reach the protocol. `calls` reads calls, `serve` answers them, `measure` holds the timed loop,
-//! `complete` continues a user's prompt, `llama` is the thin layer over the C API. Scheduling, statistics and files are the harness's.
+//! library prints can reach the protocol. `calls` reads calls, `serve` answers them, `about` tells what is there and what was loaded, `measure` holds the timed loop,
+//! `complete` continues a user's prompt, `together` several at once, `llama` is the thin layer over the C API. Scheduling, statistics and files are the harness's.
 
+mod about;
 mod bare;
 mod calls;
 mod complete;
@@ -11,6 +12,7 @@ mod llama;
 mod measure;
 mod score;
 mod serve;
+mod together;
 
 use std::fs::File;
 use std::io::{self, BufReader};

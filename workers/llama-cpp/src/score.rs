@@ -1,6 +1,6 @@
 //! Log-probabilities of given tokens, and of the whole vocabulary into a file.
 
-use crate::llama::{Context, Result, failure};
+use crate::llama::{Batch, Context, Result, failure};
 use crate::measure::{argmax, ids, known};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -15,9 +15,14 @@ pub fn score(context: &mut Context, tokens: &[u32], from: usize, full: Option<&s
     let mut scored = Scored::default();
     context.clear();
     let size = context.batch() as usize;
+    let mut batch = Batch::new(size.min(ids.len()));
     for (chunk_index, chunk) in ids[..ids.len() - 1].chunks(size).enumerate() {
         let begin = chunk_index * size;
-        context.decode_with_logits(chunk, begin, from)?;
+        batch.clear();
+        for (i, token) in chunk.iter().enumerate() {
+            batch.push(*token, begin + i, 0, begin + i >= from)?;
+        }
+        context.decode_batch(&batch)?;
         for i in from.saturating_sub(begin)..chunk.len() {
             let logits = context.logits(i as i32)?;
             let norm = log_sum_exp(logits);

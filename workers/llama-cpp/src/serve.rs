@@ -1,28 +1,25 @@
-//! Does calls, writes replies. One at a time, in order.
+//! Does calls, writes replies. One at a time, in order; where the model was loaded for several sequences, completions run
+//! together and whatever needs the whole context waits for their end.
 
-use crate::calls::{Calls, Cancelled};
+use crate::about;
+use crate::calls::{Calls, Cancelled, Line, Now};
 use crate::llama::{self, Context, ContextSettings, Model, Result, failure};
+use crate::together::{Said, Together};
 use crate::{complete, measure, score};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Instant;
 use tokometer_protocol::{
-    Answer, Body, Call, Complete, Completed, Device, Failure, FailureKind, Hello, Load, Loaded, Progress, Quantized,
-    Reply, Request, VERSION,
+    Answer, Body, Call, Complete, Completed, Failure, FailureKind, Load, Progress, Quantized, Reply, Request,
 };
 
 /// Serves until the input ends or `shutdown` comes.
-pub fn serve(calls: Calls, output: impl Write) -> io::Result<()> {
-    let mut worker = Worker { output, cancelled: calls.cancelled(), context: None, error: None };
+pub fn serve(mut calls: Calls, output: impl Write) -> io::Result<()> {
+    let cancelled = calls.cancelled();
+    let mut worker = Worker { output, cancelled, context: None, together: None, held: VecDeque::new(), error: None };
     llama::init();
-    for call in calls {
-        let last = match call? {
-            Ok(call) => worker.answer(call)?,
-            Err(message) => {
-                worker.send(0, Body::Error(Failure { kind: FailureKind::Protocol, message }))?;
-                false
-            }
-        };
-        if last {
+    while let Some(line) = calls.next() {
+        if worker.take(line)? || (worker.is_busy() && worker.together(&calls)?) {
             break;
         }
     }
@@ -33,6 +30,10 @@ struct Worker<W> {
     output: W,
     cancelled: Cancelled,
     context: Option<Context>,
+    // Where several completions may run at once.
+    together: Option<Together>,
+    // Calls that wait until nobody is there.
+    held: VecDeque<Call>,
     // A reply that could not be written from inside a callback.
     error: Option<io::Error>,
 }
@@ -52,6 +53,114 @@ impl<W: Write> Worker<W> {
         }
     }
 
+    /// Does what a line asks for, or begins it; true after `shutdown`.
+    fn take(&mut self, line: Line) -> io::Result<bool> {
+        match line? {
+            Ok(call) if self.must_wait(&call.request) => {
+                self.held.push_back(call);
+                Ok(false)
+            }
+            Ok(call) => self.answer_or_begin(call),
+            Err(message) => {
+                self.send(0, Body::Error(Failure { kind: FailureKind::Protocol, message }))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether completions run together just now.
+    fn is_busy(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| !together.is_empty())
+    }
+
+    fn has_room(&self) -> bool {
+        self.together.as_ref().is_some_and(Together::has_room)
+    }
+
+    /// Whether this would disturb what runs, or go before what waits already.
+    fn must_wait(&self, request: &Request) -> bool {
+        match request {
+            Request::Tokenize { .. } | Request::Detokenize { .. } | Request::Cancel { .. } => false,
+            Request::Complete(_) if self.held.is_empty() => self.is_busy() && !self.has_room(),
+            _ => self.is_busy() || !self.held.is_empty(),
+        }
+    }
+
+    /// Computes for all that are there, and takes what comes meanwhile, until nobody is there; true after `shutdown`.
+    fn together(&mut self, calls: &Calls) -> io::Result<bool> {
+        let mut ended = false;
+        loop {
+            while !ended {
+                match calls.now() {
+                    Now::Line(line) => {
+                        // `shutdown` waits while somebody is here.
+                        self.take(line)?;
+                    }
+                    Now::Nothing => break,
+                    Now::End => ended = true,
+                }
+            }
+            self.step()?;
+            while let Some(call) = self.held.pop_front() {
+                let is_completion = matches!(call.request, Request::Complete(_));
+                if self.is_busy() && !(is_completion && self.has_room()) {
+                    self.held.push_front(call);
+                    break;
+                }
+                if self.answer_or_begin(call)? {
+                    return Ok(true);
+                }
+            }
+            if !self.is_busy() {
+                if let Some(context) = &mut self.context {
+                    context.rest();
+                }
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// One step of all completions.
+    fn step(&mut self) -> io::Result<()> {
+        let (Some(mut together), Some(mut context)) = (self.together.take(), self.context.take()) else {
+            return Ok(());
+        };
+        let cancelled = self.cancelled.clone();
+        together.step(
+            &mut context,
+            |id| cancelled.has(id),
+            |id, said| {
+                let body = match said {
+                    Said::Token(token) => Body::Token(token),
+                    Said::Ended(Ok(completed)) => Body::Result(Answer::Completed(completed)),
+                    Said::Ended(Err(failure)) => Body::Error(failure),
+                };
+                self.send_later(id, body);
+            },
+        );
+        (self.together, self.context) = (Some(together), Some(context));
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Begins a completion where several may run, does any other call; true after `shutdown`.
+    fn answer_or_begin(&mut self, call: Call) -> io::Result<bool> {
+        let (Request::Complete(request), Some(together), Some(context)) =
+            (&call.request, &mut self.together, &mut self.context)
+        else {
+            return self.answer(call);
+        };
+        if together.is_empty() {
+            context.wake();
+        }
+        if let Err(failure) = together.begin(context, call.id, request) {
+            if together.is_empty() {
+                context.rest();
+            }
+            self.send(call.id, Body::Error(failure))?;
+        }
+        Ok(false)
+    }
+
     /// Does one call; true after `shutdown`.
     fn answer(&mut self, call: Call) -> io::Result<bool> {
         let last = call.request == Request::Shutdown;
@@ -68,7 +177,7 @@ impl<W: Write> Worker<W> {
 
     fn perform(&mut self, id: u64, request: Request) -> Result<Answer> {
         match request {
-            Request::Hello { protocol } => hello(protocol),
+            Request::Hello { protocol } => about::hello(protocol),
             Request::Load(load) => self.load(id, &load),
             Request::Generate(request) => {
                 let mut context = self.take_context()?;
@@ -101,7 +210,7 @@ impl<W: Write> Worker<W> {
                 Err(failure(FailureKind::Unsupported, "llama.cpp runs GGUF files: nothing is compiled"))
             }
             Request::Unload => {
-                self.context = None;
+                (self.context, self.together) = (None, None);
                 Ok(Answer::Done)
             }
             Request::Shutdown => Ok(Answer::Done),
@@ -115,7 +224,7 @@ impl<W: Write> Worker<W> {
         let completed = complete::complete(
             &mut context,
             request,
-            || cancelled.is(id),
+            || cancelled.has(id),
             |token| {
                 self.send_later(id, Body::Token(token));
             },
@@ -134,8 +243,8 @@ impl<W: Write> Worker<W> {
     }
 
     fn load(&mut self, id: u64, load: &Load) -> Result<Answer> {
-        self.context = None;
-        let gpu_layers = options(load)?;
+        (self.context, self.together) = (None, None);
+        let gpu_layers = about::options(load)?;
         let start = Instant::now();
         let mut shown = 0;
         let model = Model::load(&load.model, load.device.as_deref(), gpu_layers, &mut |fraction| {
@@ -148,16 +257,18 @@ impl<W: Write> Worker<W> {
         })?;
         let settings = ContextSettings {
             ctx_tokens: load.ctx_tokens,
-            threads: load.threads.unwrap_or_else(default_threads),
+            sequences: load.sequences.unwrap_or(1).max(1),
+            threads: load.threads.unwrap_or_else(about::default_threads),
             batch: load.batch,
             ubatch: load.ubatch,
             flash_attn: load.flash_attn,
             kv_type: load.kv_type.clone().unwrap_or_else(|| "f16".into()),
-            asynchronous: device_in_use(load, gpu_layers).is_some_and(|device| device.kind == "gpu"),
+            asynchronous: about::device_in_use(load, gpu_layers).is_some_and(|device| device.kind == "gpu"),
         };
         let context = Context::new(model, &settings)?;
         let load_ns = start.elapsed().as_nanos() as u64;
-        let loaded = describe(&context, device_in_use(load, gpu_layers), &settings, load_ns);
+        let loaded = about::describe(&context, about::device_in_use(load, gpu_layers), &settings, load_ns);
+        self.together = (context.sequences() > 1).then(|| Together::new(&context));
         self.context = Some(context);
         Ok(Answer::Loaded(Box::new(loaded)))
     }
@@ -165,95 +276,4 @@ impl<W: Write> Worker<W> {
 
 fn no_model() -> Failure {
     failure(FailureKind::Protocol, "no model is loaded")
-}
-
-fn hello(protocol: u32) -> Result<Answer> {
-    if protocol != VERSION {
-        let message =
-            format!("the harness speaks protocol {protocol}, this worker {VERSION}: build both from one version");
-        return Err(Failure { kind: FailureKind::Protocol, message });
-    }
-    let names = ["load", "generate", "complete", "score", "tokenize", "detokenize", "quantize", "unload"];
-    Ok(Answer::Hello(Hello {
-        protocol: VERSION,
-        engine: "llamacpp".into(),
-        engine_version: llama::version(),
-        worker_version: env!("CARGO_PKG_VERSION").into(),
-        build: llama::build_info(),
-        devices: llama::devices(),
-        methods: names.map(String::from).to_vec(),
-        quantizations: llama::QUANTIZATIONS.iter().map(|(name, _)| (*name).to_owned()).collect(),
-    }))
-}
-
-/// The engine-specific settings: `gpu_layers` alone so far.
-fn options(load: &Load) -> Result<Option<i32>> {
-    if let Some(quantize) = &load.quantize {
-        let message = format!("llama.cpp does not quantize while loading ({quantize}): prepare a GGUF file first");
-        return Err(failure(FailureKind::Unsupported, message));
-    }
-    let mut gpu_layers = None;
-    for (key, value) in &load.options {
-        match (key.as_str(), value.parse()) {
-            ("gpu_layers", Ok(layers)) => gpu_layers = Some(layers),
-            ("gpu_layers", Err(_)) => {
-                return Err(failure(
-                    FailureKind::Unsupported,
-                    format!("gpu_layers takes a whole number, not {value:?}"),
-                ));
-            }
-            _ => {
-                return Err(failure(
-                    FailureKind::Unsupported,
-                    format!("llama.cpp has no option {key:?}; it has gpu_layers"),
-                ));
-            }
-        }
-    }
-    Ok(gpu_layers)
-}
-
-fn default_threads() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
-}
-
-/// The device that computes: the one that was asked for, else a GPU unless every layer is kept off it, else the processor.
-fn device_in_use(load: &Load, gpu_layers: Option<i32>) -> Option<Device> {
-    let mut devices = llama::devices();
-    let cpu = || devices.iter().position(|device| device.kind == "cpu");
-    let place = match &load.device {
-        Some(name) => devices.iter().position(|device| device.name.eq_ignore_ascii_case(name)),
-        None if gpu_layers == Some(0) => cpu(),
-        None => devices.iter().position(|device| device.kind == "gpu").or_else(cpu),
-    };
-    place.map(|place| devices.swap_remove(place))
-}
-
-fn describe(context: &Context, device: Option<Device>, settings: &ContextSettings, load_ns: u64) -> Loaded {
-    let model = context.model();
-    let per_token = context.kv_bytes_per_token;
-    Loaded {
-        load_ns,
-        device: device.as_ref().map_or_else(|| "CPU".into(), |device| device.name.clone()),
-        device_description: device.map(|device| device.description),
-        native_quantize: model.quantization(),
-        weights_bytes: model.weights_bytes(),
-        weights_read_bytes: model.weights_read_bytes(),
-        n_params: model.n_params(),
-        kv_bytes: per_token.map(|bytes| bytes * u64::from(context.ctx_tokens())),
-        kv_bytes_per_token: per_token,
-        kv_type: Some(settings.kv_type.clone()),
-        ctx_tokens: context.ctx_tokens(),
-        threads: Some(context.threads()),
-        batch: Some(context.batch()),
-        ubatch: Some(context.ubatch()),
-        flash_attn: context.flash_attn,
-        pid: None,
-        vocab_size: model.vocab_size(),
-        bos: model.bos(),
-        eos: model.eos(),
-        chat_template: model.chat_template(),
-        ctx_train: model.ctx_train(),
-        details: Default::default(),
-    }
 }

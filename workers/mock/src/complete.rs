@@ -3,13 +3,15 @@
 //! Greedy text counts: ` 0 1 2`; drawn text carries the seed: ` 7.0 7.1` of seed 7. Options of `load`: `serve_us` real
 //! microseconds per token, `serve_stop_after=N` (the model ends its text after N tokens, unless EOS is ignored),
 //! `serve_crash_at=N` (the process dies at token N of every completion of more than one token; with `fault_counter` in
-//! the launch that `fault_launch` names only), `serve_meet=FOLDER` and `serve_meet_count=N` (no completion of more than one
+//! the launch that `fault_launch` names only), `serve_together=N` (no completion of more than one token says its first before N of them run at once: a test that several
+//! are asked for together, whatever their speed), `serve_meet=FOLDER` and `serve_meet_count=N` (no completion of more than one
 //! token begins before N processes have come to that folder: a test that several are at work, whatever their speed).
 
-use crate::{Mock, send};
+use crate::send;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokometer_protocol::{Body, Complete, Completed, Failure, FailureKind, Finish, Reply, Streamed};
 
@@ -24,19 +26,34 @@ pub const CHAT_TEMPLATE: &str = "{{ bos_token }}{% for message in messages %}[{{
 /// How long the others are waited for where several are to meet.
 const MEETING: Duration = Duration::from_secs(120);
 
-/// The number of the call that was cancelled last; clones share it.
+/// The numbers of calls that were cancelled; clones share them.
 #[derive(Clone, Default)]
-pub struct Cancelled(Arc<AtomicU64>);
+pub struct Cancelled(Arc<Mutex<BTreeSet<u64>>>);
 
 impl Cancelled {
     /// Cancels a call.
-    pub fn set(&self, call: u64) {
-        self.0.store(call, Ordering::Relaxed);
+    pub fn add(&self, call: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
     }
 
-    fn is(&self, call: u64) -> bool {
-        self.0.load(Ordering::Relaxed) == call
+    fn has(&self, call: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&call)
     }
+}
+
+/// How many completions run, and how many ever ran at once.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+/// Says completions; clones are for several at once.
+#[derive(Clone, Default)]
+pub struct Speaker {
+    options: BTreeMap<String, String>,
+    cancelled: Cancelled,
+    crowd: Arc<Crowd>,
 }
 
 /// The text of a token: of a byte the character of that number, else its name.
@@ -49,18 +66,36 @@ pub fn text(token: u32) -> String {
     }
 }
 
-impl Mock {
+impl Speaker {
+    /// By the options of `load`; ends what is cancelled.
+    pub fn new(options: BTreeMap<String, String>, cancelled: Cancelled) -> Speaker {
+        Speaker { options, cancelled, crowd: Arc::default() }
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.options.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
     /// Says token after token until there are enough, the model stops or the call is cancelled.
     pub fn complete(&self, id: u64, request: &Complete) -> Result<Completed, Failure> {
+        let now = self.crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.crowd.most.fetch_max(now, Ordering::SeqCst);
+        let completed = self.say(id, request);
+        self.crowd.now.fetch_sub(1, Ordering::SeqCst);
+        completed
+    }
+
+    fn say(&self, id: u64, request: &Complete) -> Result<Completed, Failure> {
         if request.prompt.is_empty() || request.max_tokens == 0 {
             let message = "a completion needs at least one prompt token and one token to generate".into();
             return Err(Failure { kind: FailureKind::Protocol, message });
         }
-        if self.fault() == "error" && request.max_tokens > 1 {
+        if self.options.get("fault").is_some_and(|fault| fault == "error") && request.max_tokens > 1 {
             return Err(Failure { kind: FailureKind::Engine, message: "the engine is out of order".into() });
         }
         if request.max_tokens > 1 {
             self.meet()?;
+            self.gather()?;
         }
         let pause = Duration::from_micros(self.number("serve_us", 0));
         let (stop_after, crash_at) =
@@ -79,12 +114,25 @@ impl Mock {
             }
             // Nobody listens any more: the next call finds out.
             let _ = send(&Reply { id, body: Body::Token(streamed(request, index)) });
-            if self.cancelled.is(id) {
+            if self.cancelled.has(id) {
                 completed.finish = Finish::Cancelled;
                 break;
             }
         }
         Ok(completed)
+    }
+
+    /// Waits until as many completions as are to run at once do, where that is asked for.
+    fn gather(&self) -> Result<(), Failure> {
+        let (began, wanted) = (Instant::now(), self.number("serve_together", 1));
+        while self.crowd.most.load(Ordering::SeqCst) < wanted {
+            if began.elapsed() > MEETING {
+                let message = format!("{wanted} completions never ran at once");
+                return Err(Failure { kind: FailureKind::Engine, message });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Waits until as many processes as are to meet have left a file in the folder, where they are to meet at all.

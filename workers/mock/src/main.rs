@@ -14,14 +14,15 @@ mod complete;
 mod dice;
 mod floor;
 
-use complete::Cancelled;
+use complete::{Cancelled, Speaker};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokometer_protocol::{
-    Answer, Body, Call, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request, Scored, VERSION,
+    Answer, Body, Call, Complete, Failure, FailureKind, Generate, Generated, Hello, Load, Loaded, Reply, Request,
+    Scored, VERSION,
 };
 
 /// What can go wrong.
@@ -50,6 +51,9 @@ struct Mock {
     memory: Vec<u8>,
     generations: u64,
     cancelled: Cancelled,
+    speaker: Speaker,
+    /// Completions that may run at once.
+    sequences: u32,
     ears: Ears,
     /// Bits of the native quantization.
     bits: u64,
@@ -73,6 +77,10 @@ fn main() -> io::Result<()> {
                 continue;
             }
         };
+        if let (Request::Complete(request), true) = (&call.request, mock.loaded && mock.sequences > 1) {
+            mock.begin(call.id, request.clone());
+            continue;
+        }
         let last = call.request == Request::Shutdown;
         let body = match mock.perform(call.id, call.request) {
             Ok(answer) => Body::Result(answer),
@@ -111,7 +119,7 @@ impl Ears {
                     let Some(line) = input.next() else { return };
                     let call = line.as_ref().ok().and_then(|line| serde_json::from_str::<Call>(line).ok());
                     if let Some(Call { request: Request::Cancel { call }, .. }) = call {
-                        cancelled.set(call);
+                        cancelled.add(call);
                         continue;
                     }
                     if sender.send(line).is_err() {
@@ -162,7 +170,7 @@ impl Mock {
             }
             Request::Complete(request) => {
                 self.ears.open();
-                self.complete(id, &request).map(Answer::Completed)
+                self.speaker.complete(id, &request).map(Answer::Completed)
             }
             Request::Score { tokens, from, full } => {
                 self.score(&tokens, from as usize, full.as_deref()).map(Answer::Scored)
@@ -176,6 +184,19 @@ impl Mock {
             }
             Request::Unload | Request::Shutdown | Request::Cancel { .. } => Ok(Answer::Done),
         }
+    }
+
+    /// Says a completion beside others, in a thread of its own.
+    fn begin(&self, id: u64, request: Complete) {
+        let speaker = self.speaker.clone();
+        std::thread::spawn(move || {
+            let body = match speaker.complete(id, &request) {
+                Ok(completed) => Body::Result(Answer::Completed(completed)),
+                Err(failure) => Body::Error(failure),
+            };
+            // Nobody listens any more: the next call finds out.
+            let _ = send(&Reply { id, body });
+        });
     }
 
     fn load(&mut self, load: Load) -> Result<Answer, Failure> {
@@ -197,6 +218,8 @@ impl Mock {
         }
         self.allocate()?;
         self.loaded = true;
+        self.sequences = load.sequences.unwrap_or(1);
+        self.speaker = Speaker::new(self.options.clone(), self.cancelled.clone());
         let native = load.quantize.unwrap_or_else(|| "mock-8".into());
         let bits: u64 = native.rsplit('-').next().and_then(|bits| bits.parse().ok()).unwrap_or(8).max(1);
         self.bits = bits;
@@ -207,10 +230,11 @@ impl Mock {
             weights_bytes: bits * 125_000_000,
             weights_read_bytes: Some(bits * 125_000_000),
             n_params: 1_000_000_000,
-            kv_bytes: Some(u64::from(load.ctx_tokens) * 1000),
+            kv_bytes: Some(u64::from(load.ctx_tokens) * 1000 * u64::from(self.sequences)),
             kv_bytes_per_token: Some(1000),
             kv_type: Some("f16".into()),
             ctx_tokens: load.ctx_tokens,
+            sequences: Some(self.sequences),
             threads: load.threads,
             bos: Some(complete::BOS),
             eos: vec![complete::EOS],

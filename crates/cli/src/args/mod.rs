@@ -228,6 +228,7 @@ Examples:
 Examples:
   tokometer serve --engine llamacpp --model model.gguf --quantize default --port 8000
   tokometer serve --engine tinygrad --size 1B --quantize int8 --ctx-size 8192
+  tokometer serve --engine llamacpp --size 1B --quantize int8 --parallel 4
   tokometer serve --engine llamacpp --model synthetic:tiny --quantize nf4 --port 0 --json
 
 Answers /v1/chat/completions, /v1/completions, /v1/models and /health, streaming and not. One request is computed at a

@@ -27,6 +27,10 @@ pub struct Serve {
     /// An engine's own setting, NAME=VALUE; may be repeated
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
+    /// Requests that are computed at once, where the engine can (llamacpp); each has a context of --ctx-size in memory. Faster for many
+    /// clients; but what runs beside a request may change the last digits of its logits, and so its tokens
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub parallel: u32,
     /// Prompts that may wait for their turn; more are refused with 503, and with 400 if one request alone has more
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub parallel_queue: usize,

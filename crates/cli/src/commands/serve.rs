@@ -113,6 +113,7 @@ fn launch(
     let load = Load {
         model: prepared.path.display().to_string(),
         ctx_tokens: options.ctx_size,
+        sequences: (options.parallel > 1).then_some(options.parallel),
         threads: Some(settings::threads(&options.selection, &session.config, &Machine::this())),
         device: options.device.clone(),
         quantize: (found.engine.format != ModelFormat::Gguf).then(|| prepared.manifest.native.clone()),
@@ -152,11 +153,18 @@ impl Ready<'_> {
                 model.ctx_tokens
             ));
         }
+        if model.sequences < self.options.parallel {
+            terminal.warn(&format!(
+                "{} computes {} at a time, not {}: the others wait for their turn",
+                self.found.engine.title, model.sequences, self.options.parallel
+            ));
+        }
         let url = format!("http://{}/v1", reachable(self.address));
         if self.options.selection.json {
             let line = json!({
                 "ready": true, "url": url, "model": self.name, "engine": self.found.engine.name,
                 "engine_version": model.engine_version, "quantize": self.quantize, "native": model.native,
+                "parallel": model.sequences,
             });
             terminal.line(&line.to_string());
         } else {

@@ -16,6 +16,7 @@ mod pipeline;
 mod provenance;
 mod rounds;
 mod serve;
+mod serve_parallel;
 mod server;
 mod slurm;
 mod slurm_cluster;

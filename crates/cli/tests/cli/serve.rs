@@ -18,7 +18,7 @@ pub fn children(parent: u32) -> Vec<u32> {
 }
 
 /// Kilobytes of resident memory.
-fn resident(pid: u32) -> u64 {
+pub fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
@@ -39,7 +39,7 @@ fn wait_for_sockets(server: &Server, most: usize) {
 }
 
 /// All that still comes on a connection, however it ends.
-fn rest(mut stream: TcpStream) -> String {
+pub fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
@@ -61,7 +61,8 @@ fn counted(prompt: u64, completion: u64) -> Value {
     json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion})
 }
 
-fn texts(events: &[Value]) -> String {
+/// The text that events carry.
+pub fn texts(events: &[Value]) -> String {
     events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect()
 }
 
@@ -73,7 +74,7 @@ fn one_line_says_that_it_is_ready_and_the_end_is_graceful() {
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/v1"), "{url}");
     let wanted = json!({
         "ready": true, "url": url, "model": "synthetic-tiny-nf4", "engine": "mock", "engine_version": "1",
-        "quantize": "nf4", "native": "mock-4"
+        "quantize": "nf4", "native": "mock-4", "parallel": 1
     });
     assert_eq!(server.ready, wanted);
     assert_eq!(server.get("/health", "").status, 200);

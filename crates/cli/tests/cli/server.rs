@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server on the mock engine; killed when dropped.
+/// A server on the tiny model; killed when dropped.
 pub struct Server {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -48,10 +48,15 @@ impl Answer {
 }
 
 impl Server {
-    /// Starts a server in this folder with these further arguments and waits until it is ready.
+    /// Starts one on the mock engine in this folder with these further arguments and waits until it is ready.
     pub fn start(dir: &Dir, more: &[&str]) -> Server {
+        Server::start_on(dir, "mock", more)
+    }
+
+    /// The same on any engine.
+    pub fn start_on(dir: &Dir, engine: &str, more: &[&str]) -> Server {
         let own = ["--port", "0", "--json", "--quiet"];
-        let mut command = dir.command(&on_tiny("serve", "mock", &[&own[..], more].concat()));
+        let mut command = dir.command(&on_tiny("serve", engine, &[&own[..], more].concat()));
         let mut child = command.env_remove("TOKOMETER_API_KEY").stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

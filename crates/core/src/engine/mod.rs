@@ -17,7 +17,7 @@ mod user_python;
 
 pub use discover::{Discovery, Overrides, find_worker, set_up_python};
 pub use failure::{Failed, Kind};
-pub use process::{Timeouts, Worker};
+pub use process::{Said, Timeouts, Worker};
 
 use crate::nearest;
 

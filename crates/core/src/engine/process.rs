@@ -10,6 +10,7 @@ use super::pipes::{self, Heard, Requests};
 use super::{Discovery, Failed, Kind};
 use crate::disk::amount;
 use crate::machine::Warning;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -33,6 +34,15 @@ const AHEAD: usize = 256;
 /// How often a caller of [`Worker::complete`] is asked whether it goes on while no token comes.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What comes of a completion.
+#[derive(Debug)]
+pub enum Said {
+    /// A token.
+    Token(Streamed),
+    /// Its end, or the error that the worker reported for it.
+    Ended(Result<Completed, Failed>),
+}
+
 impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts { start: Duration::from_secs(60), request: Duration::from_secs(900), leave: Duration::from_secs(5) }
@@ -47,6 +57,14 @@ pub struct Worker {
     output: Output,
     timeouts: Timeouts,
     next_id: u64,
+    /// Completions that run.
+    running: BTreeSet<u64>,
+    /// What came of them while something else was asked.
+    aside: VecDeque<Reply>,
+    /// When it last gave a sign of life, or was not yet to give one.
+    silent_since: Instant,
+    /// Whether the last look for what came of completions found something.
+    heard_something: bool,
     /// What the worker said of itself.
     pub hello: Hello,
     /// From starting the process to its first answer.
@@ -68,8 +86,21 @@ impl Worker {
         let (hear, heard) = sync_channel(AHEAD);
         pipes::follow(streams.stdout, hear.clone());
         let requests = Some(Requests::new(streams.stdin, hear));
-        let (hello, start_time) = (Hello::default(), Duration::ZERO);
-        let mut worker = Worker { child, requests, heard, output, timeouts, next_id: 1, hello, start_time, warnings };
+        let mut worker = Worker {
+            child,
+            requests,
+            heard,
+            output,
+            timeouts,
+            next_id: 1,
+            running: BTreeSet::new(),
+            aside: VecDeque::new(),
+            silent_since: Instant::now(),
+            heard_something: false,
+            hello: Hello::default(),
+            start_time: Duration::ZERO,
+            warnings,
+        };
         let answer = worker.ask(Request::Hello { protocol: VERSION }, timeouts.start, |_| ())?;
         let Answer::Hello(hello) = answer else { return Err(worker.confused("hello", &answer)) };
         if hello.protocol != VERSION {
@@ -106,7 +137,7 @@ impl Worker {
         self.ask(request, self.timeouts.request, progress)
     }
 
-    /// Has a prompt continued. `hear` is given each token as it comes and, some times a second while none comes, `None`;
+    /// Has a prompt continued, alone. `hear` is given each token as it comes and, some times a second while none comes, `None`;
     /// when it breaks, the generation is cancelled and ends after its current token.
     ///
     /// # Errors
@@ -116,38 +147,85 @@ impl Worker {
         request: Complete,
         mut hear: impl FnMut(Option<Streamed>) -> ControlFlow<()>,
     ) -> Result<Completed, Failed> {
-        let id = self.send(Request::Complete(request))?;
+        let id = self.begin(request)?;
         let mut cancelled = false;
-        let mut silent_since = Instant::now();
         loop {
-            let heard = match self.heard.recv_timeout(LOOK) {
-                Ok(Heard::Reply(reply)) => match self.belongs(*reply, id)? {
-                    Body::Token(token) => Some(token),
-                    Body::Progress(_) => None,
-                    Body::Result(Answer::Completed(completed)) => return Ok(completed),
-                    Body::Result(other) => return Err(self.confused("complete", &other)),
-                    Body::Error(failure) => return Err(failure.into()),
-                },
-                Ok(other) => return Err(self.broken(other)),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
-                Err(RecvTimeoutError::Timeout) if silent_since.elapsed() > self.timeouts.request => {
-                    return Err(self.hung(self.timeouts.request));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if !cancelled && hear(None).is_break() {
-                        cancelled = true;
-                        self.send(Request::Cancel { call: id })?;
-                    }
-                    continue;
-                }
+            let heard = match self.hear(LOOK)? {
+                Some((_, Said::Ended(ended))) => return ended,
+                Some((_, Said::Token(token))) => Some(token),
+                None => None,
             };
             if !cancelled && hear(heard).is_break() {
                 cancelled = true;
-                self.send(Request::Cancel { call: id })?;
+                self.cancel(id)?;
             }
-            // Whoever heard it may have taken its time, which is not the worker's silence.
-            silent_since = Instant::now();
         }
+    }
+
+    /// Asks for the continuation of a prompt and returns at once; [`Worker::hear`] tells what comes of it, by this number. No
+    /// more than [`tokometer_protocol::Loaded::sequences`] may run at once.
+    ///
+    /// # Errors
+    /// The worker is dead.
+    pub fn begin(&mut self, request: Complete) -> Result<u64, Failed> {
+        let id = self.send(Request::Complete(request))?;
+        if self.running.is_empty() {
+            self.silent_since = Instant::now();
+        }
+        self.running.insert(id);
+        Ok(id)
+    }
+
+    /// Ends a completion after its current token; its end is still told.
+    ///
+    /// # Errors
+    /// The worker is dead.
+    pub fn cancel(&mut self, id: u64) -> Result<(), Failed> {
+        self.send(Request::Cancel { call: id }).map(|_| ())
+    }
+
+    /// What came next of the completions that run, and of which; `None` if nothing came for `wait`. The time until the next call of
+    /// this is not the worker's silence if something came.
+    ///
+    /// # Errors
+    /// As [`Worker::call`], but for errors that the worker itself reports: these are the end of one completion.
+    pub fn hear(&mut self, wait: Duration) -> Result<Option<(u64, Said)>, Failed> {
+        if self.heard_something {
+            self.silent_since = Instant::now();
+        }
+        self.heard_something = false;
+        let reply = match self.aside.pop_front() {
+            Some(reply) => reply,
+            None => match self.heard.recv_timeout(wait) {
+                Ok(Heard::Reply(reply)) => *reply,
+                Ok(other) => return Err(self.broken(other)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
+                Err(RecvTimeoutError::Timeout) if self.silent_since.elapsed() > self.timeouts.request => {
+                    return Err(self.hung(self.timeouts.request));
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+            },
+        };
+        self.heard_something = true;
+        // A worker that could not read the number answers 0, which is told apart as long as one alone runs.
+        let id = match self.running.first() {
+            Some(only) if reply.id == 0 && self.running.len() == 1 => *only,
+            _ => reply.id,
+        };
+        if !self.running.contains(&id) {
+            return Err(self.out_of_turn(id, "completions were asked"));
+        }
+        let said = match reply.body {
+            Body::Token(token) => Said::Token(token),
+            Body::Progress(_) => return Ok(None),
+            Body::Result(Answer::Completed(completed)) => Said::Ended(Ok(completed)),
+            Body::Result(other) => return Err(self.confused("complete", &other)),
+            Body::Error(failure) => Said::Ended(Err(failure.into())),
+        };
+        if matches!(said, Said::Ended(_)) {
+            self.running.remove(&id);
+        }
+        Ok(Some((id, said)))
     }
 
     /// Whether its process has not ended.
@@ -177,6 +255,7 @@ impl Worker {
         let id = self.send(request)?;
         loop {
             match self.heard.recv_timeout(timeout) {
+                Ok(Heard::Reply(reply)) if self.running.contains(&reply.id) => self.aside.push_back(*reply),
                 Ok(Heard::Reply(reply)) => match self.belongs(*reply, id)? {
                     Body::Progress(step) => progress(&step),
                     Body::Token(_) => (),
@@ -192,12 +271,15 @@ impl Worker {
 
     /// What a reply carries, if it is one to this call.
     fn belongs(&mut self, reply: Reply, id: u64) -> Result<Body, Failed> {
-        if reply.id == id || reply.id == 0 {
-            return Ok(reply.body);
+        match reply.id == id || reply.id == 0 {
+            true => Ok(reply.body),
+            false => Err(self.out_of_turn(reply.id, &format!("{id} was asked"))),
         }
+    }
+
+    fn out_of_turn(&mut self, id: u64, asked: &str) -> Failed {
         self.child.end();
-        let reason = format!("it answered call {} while {id} was asked", reply.id);
-        Err(Failed::new(Kind::Garbage, reason))
+        Failed::new(Kind::Garbage, format!("it answered call {id} while {asked}"))
     }
 
     /// It said something else than a reply.

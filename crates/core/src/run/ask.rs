@@ -10,6 +10,7 @@ pub(super) fn load(worker: &mut Worker, job: &Job, mut tell: impl FnMut(&str)) -
     let request = Load {
         model: job.model_path.display().to_string(),
         ctx_tokens: job.case.workload.ctx_tokens(),
+        sequences: None,
         threads: settings.threads,
         batch: settings.batch,
         ubatch: settings.ubatch,

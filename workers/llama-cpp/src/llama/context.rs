@@ -1,6 +1,6 @@
 //! A context: KV cache, threads and the calls that compute.
 
-use super::{Model, Result, Sampler, failure, log};
+use super::{Batch, Model, Result, Sampler, failure, log};
 use llama_cpp_sys_2 as sys;
 use std::ptr::NonNull;
 use tokometer_protocol::FailureKind;
@@ -8,8 +8,10 @@ use tokometer_protocol::FailureKind;
 /// What a context is made with.
 #[derive(Debug, Clone)]
 pub struct ContextSettings {
-    /// Tokens that the KV cache must hold.
+    /// Tokens that the KV cache must hold for each sequence.
     pub ctx_tokens: u32,
+    /// Sequences that are computed together, at least one.
+    pub sequences: u32,
     /// Threads for prefill and decode.
     pub threads: u32,
     /// Logical batch.
@@ -64,12 +66,15 @@ impl Context {
             let message = format!("llama.cpp has no KV cache type {:?}; it has {}", settings.kv_type, names.join(", "));
             return Err(failure(FailureKind::Unsupported, message));
         };
+        let n_ctx = all_tokens(settings)?;
         let pool = new_pool(settings.threads)?;
         // SAFETY: default values, then plain fields.
         let mut params = unsafe { sys::llama_context_default_params() };
-        params.n_ctx = settings.ctx_tokens;
-        params.n_seq_max = 1;
-        params.n_batch = settings.batch.unwrap_or(params.n_batch).min(settings.ctx_tokens.max(32));
+        params.n_ctx = n_ctx;
+        params.n_seq_max = settings.sequences;
+        // Every sequence has room in it for a token.
+        let least = settings.ctx_tokens.max(32).max(settings.sequences);
+        params.n_batch = settings.batch.unwrap_or(params.n_batch).max(settings.sequences).min(least);
         params.n_ubatch = settings.ubatch.unwrap_or(params.n_ubatch).min(params.n_batch);
         params.n_threads = settings.threads as i32;
         params.n_threads_batch = settings.threads as i32;
@@ -113,10 +118,16 @@ impl Context {
         unsafe { sys::llama_n_threads(self.raw.as_ptr()) as u32 }
     }
 
-    /// Tokens that the KV cache holds; llama.cpp rounds up.
+    /// Tokens that the KV cache holds for each sequence; llama.cpp rounds up.
     pub fn ctx_tokens(&self) -> u32 {
         // SAFETY: the context lives.
-        unsafe { sys::llama_n_ctx(self.raw.as_ptr()) }
+        unsafe { sys::llama_n_ctx_seq(self.raw.as_ptr()) }
+    }
+
+    /// Sequences that it has room for.
+    pub fn sequences(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { sys::llama_n_seq_max(self.raw.as_ptr()) }
     }
 
     /// Logical batch in use.
@@ -148,25 +159,18 @@ impl Context {
         check(status)
     }
 
-    /// The same, with the logits kept of every token at a position of `wanted` or later; positions start at `from`.
-    pub fn decode_with_logits(&mut self, tokens: &[i32], from: usize, wanted: usize) -> Result<()> {
-        let n = tokens.len();
-        // SAFETY: llama_batch_init allocates room for `n` tokens of one sequence; every field used is written.
-        let status = unsafe {
-            let mut batch = sys::llama_batch_init(n as i32, 0, 1);
-            batch.n_tokens = n as i32;
-            for (i, token) in tokens.iter().enumerate() {
-                *batch.token.add(i) = *token;
-                *batch.pos.add(i) = (from + i) as i32;
-                *batch.n_seq_id.add(i) = 1;
-                **batch.seq_id.add(i) = 0;
-                *batch.logits.add(i) = i8::from(from + i >= wanted);
-            }
-            let status = sys::llama_decode(self.raw.as_ptr(), batch);
-            sys::llama_batch_free(batch);
-            status
-        };
-        check(status)
+    /// Forgets the tokens of one sequence.
+    pub fn forget(&mut self, sequence: usize) {
+        // SAFETY: the context lives; a whole sequence can always be removed.
+        unsafe {
+            sys::llama_memory_seq_rm(sys::llama_get_memory(self.raw.as_ptr()), sequence as i32, -1, -1);
+        }
+    }
+
+    /// Computes a batch, at most one logical batch.
+    pub fn decode_batch(&mut self, batch: &Batch) -> Result<()> {
+        // SAFETY: every field of its tokens is written; it lives during the call.
+        check(unsafe { sys::llama_decode(self.raw.as_ptr(), batch.raw()) })
     }
 
     /// Wakes the threads, so that the first work of a measurement finds them polling as all later work does.
@@ -188,13 +192,13 @@ impl Context {
         unsafe { sys::llama_synchronize(self.raw.as_ptr()) }
     }
 
-    /// Draws a token from the logits of the last call. Waits for the device.
-    pub fn sample(&mut self, sampler: &mut Sampler) -> u32 {
-        // SAFETY: both live; the last call kept the logits of its last token.
-        unsafe { sys::llama_sampler_sample(sampler.raw(), self.raw.as_ptr(), -1) as u32 }
+    /// Draws a token from the logits of token `index` of the last call (-1: the last one), which were kept. Waits for the device.
+    pub fn sample(&mut self, sampler: &mut Sampler, index: i32) -> u32 {
+        // SAFETY: both live.
+        unsafe { sys::llama_sampler_sample(sampler.raw(), self.raw.as_ptr(), index) as u32 }
     }
 
-    /// Logits of output `index` of the last call (-1: the last), one per token id. Waits for the device.
+    /// Logits of token `index` of the last call (-1: the last one), one per token id. Waits for the device.
     pub fn logits(&mut self, index: i32) -> Result<&[f32]> {
         // SAFETY: the pointer is valid until the next call that computes, which needs `&mut self`.
         unsafe {
@@ -205,6 +209,17 @@ impl Context {
             Ok(std::slice::from_raw_parts(logits, self.vocab_size))
         }
     }
+}
+
+/// Tokens of all sequences together.
+fn all_tokens(settings: &ContextSettings) -> Result<u32> {
+    settings.ctx_tokens.checked_mul(settings.sequences).ok_or_else(|| {
+        let message = format!(
+            "{} sequences of {} tokens are more than llama.cpp counts",
+            settings.sequences, settings.ctx_tokens
+        );
+        failure(FailureKind::Unsupported, message)
+    })
 }
 
 fn new_pool(threads: u32) -> Result<NonNull<sys::ggml_threadpool>> {

@@ -1,6 +1,7 @@
 //! The thin layer over llama.cpp's C API: ownership, strings and error texts, no policy.
 
 mod backend;
+mod batch;
 mod context;
 mod log;
 mod model;
@@ -9,6 +10,7 @@ mod quantize;
 mod sampler;
 
 pub use backend::{build_info, devices, init, version};
+pub use batch::Batch;
 pub use context::{Context, ContextSettings};
 pub use model::Model;
 pub use pieces::Pieces;
