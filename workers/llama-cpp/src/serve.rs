@@ -200,7 +200,12 @@ impl<W: Write> Worker<W> {
             Request::Detokenize { tokens } => Ok(Answer::Pieces { pieces: self.context()?.model().pieces(&tokens) }),
             Request::Quantize { input, output, native, threads } => {
                 let start = Instant::now();
-                llama::quantize(&input, &output, &native, threads)?;
+                llama::quantize(&input, &output, &native, threads, |at, total| {
+                    // At the last one it is not done yet.
+                    let progress =
+                        Progress { stage: "quantizing".into(), done: at.saturating_sub(1), total: Some(total) };
+                    self.send_later(id, Body::Progress(progress));
+                })?;
                 let bytes = std::fs::metadata(&output)
                     .map_err(|error| failure(FailureKind::Model, format!("{output}: {error}")))?
                     .len();

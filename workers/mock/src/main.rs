@@ -7,6 +7,8 @@
 //! `fault_counter`; `fail_random=FILE` makes generations fail at random, see [`dice`]. For `complete` see [`complete`]; for GPUs, and for
 //! mocks that look at each other, [`floor`].
 //!
+//! `TOKOMETER_MOCK_WITHOUT` in the environment names a request that this mock does not offer.
+//!
 //! Scores are known as well: at every position the token that is given next has the log-probability -16 / bits (of
 //! `mock-16`: -1), and all others share the rest.
 
@@ -362,8 +364,10 @@ fn hello() -> Hello {
         build: BTreeMap::new(),
         devices: floor::devices(),
         methods: ["load", "generate", "complete", "score", "tokenize", "detokenize", "unload"]
+            .into_iter()
+            .filter(|method| std::env::var("TOKOMETER_MOCK_WITHOUT").map_or(true, |without| without != *method))
             .map(String::from)
-            .to_vec(),
+            .collect(),
         quantizations: ["mock-4", "mock-8", "mock-16"].map(String::from).to_vec(),
     }
 }

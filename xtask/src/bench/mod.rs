@@ -60,6 +60,7 @@ struct Options {
     quantize: Option<String>,
     threads: usize,
     bytes: u64,
+    until: Option<String>,
     dir: PathBuf,
     log: Option<PathBuf>,
     with_python: bool,
@@ -82,6 +83,7 @@ pub fn main(mut args: Args) -> Result<()> {
     let quantize = args.value("--quantize")?;
     let threads = args.value("--threads")?.unwrap_or_else(machine::cores);
     let size: Option<String> = args.value("--size")?;
+    let until = args.value("--until")?;
     let dir = absolute(args.value("--dir")?)?.unwrap_or_else(|| paths::root().join("demo"));
     let log = absolute(args.value("--log")?)?;
     let with_python = args.flag("--with-python");
@@ -93,7 +95,7 @@ pub fn main(mut args: Args) -> Result<()> {
 
     let toolchain = setup::toolchain(true)?;
     build::build(&toolchain)?;
-    let options = Options { rounds, model, quantize, threads, bytes, dir, log, with_python, toolchain };
+    let options = Options { rounds, model, quantize, threads, bytes, until, dir, log, with_python, toolchain };
     for bench in chosen {
         say("bench", format!("{}: {}", bench.name, bench.about));
         // Before, not after: a long benchmark outlives commits.

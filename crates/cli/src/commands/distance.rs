@@ -1,6 +1,6 @@
 //! `tokometer eval --env distance`: how far each quantization is from the unquantized model, on a text.
 
-use super::keep::{self, Versions};
+use super::keep::{self, Introductions};
 use super::{OK, SOME_FAILED, Session, prepare, print_json, write_whole};
 use crate::args::{DistanceFlags, Selection};
 use crate::settings::{self, Found};
@@ -12,7 +12,9 @@ use tokometer_core::engine::Timeouts;
 use tokometer_core::machine::Machine;
 use tokometer_core::plan::ModelRef;
 use tokometer_core::prepare::Target;
-use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, finished, positions_csv};
+use tokometer_eval::distance::{
+    Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, Without, finished, positions_csv,
+};
 use tokometer_eval::keep::distance as identity_of;
 
 /// The names of this evaluation.
@@ -47,22 +49,27 @@ pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
     let plan = plan(&found, flags)?;
     let _lock = super::run::exclusive(session)?;
     let earlier = if options.again { Vec::new() } else { finished(&session.folders.verifiers_results()) };
-    let versions = Versions::default();
-    let mut job = Job { session, options, model, text, earlier, versions, records: Vec::new(), failed: Vec::new() };
+    let (records, without, failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut job =
+        Job { session, options, model, text, earlier, engines: Introductions::default(), records, without, failed };
     for (base, engines) in plan {
         job.against(base, &engines);
     }
     for reason in &job.failed {
         session.terminal.error(reason);
     }
-    if job.records.is_empty() {
+    if job.records.is_empty() && job.without.is_empty() {
         bail!("nothing could be compared");
     }
     match options.selection.json {
-        true => print_json(session.terminal, &job.records)?,
-        false => show(session, &job.records),
+        true => {
+            let all = job.records.iter().map(serde_json::to_value);
+            let all = all.chain(job.without.iter().map(serde_json::to_value));
+            print_json(session.terminal, &all.collect::<serde_json::Result<Vec<_>>>()?)?;
+        }
+        false => show(session, &job.records, &job.without),
     }
-    Ok(if job.failed.is_empty() { OK } else { SOME_FAILED })
+    Ok(if job.failed.is_empty() && job.without.is_empty() { OK } else { SOME_FAILED })
 }
 
 /// An original: engine and quantization.
@@ -89,8 +96,10 @@ struct Job<'a> {
     text: Text,
     /// Results that there were before; none where all is measured again.
     earlier: Vec<Record>,
-    versions: Versions,
+    engines: Introductions,
     records: Vec<Record>,
+    /// What has no distance.
+    without: Vec<Without>,
     failed: Vec<String>,
 }
 
@@ -99,14 +108,24 @@ impl Job<'_> {
     /// result. Each result is written at once.
     fn against(&mut self, (original, label): Original<'_>, engines: &[&Found]) {
         let lost = |error: &anyhow::Error| format!("{} {label}, the original: {error:#}", original.engine.name);
+        let quantizations = settings::quantizations(self.options.selection, &self.session.config);
+        let tells = |found: &Found| self.engines.offers(found, "score") != Some(false);
+        let (engines, silent): (Vec<&Found>, Vec<&Found>) = engines.iter().copied().partition(|found| tells(found));
+        for found in silent {
+            let without = quantizations.iter().map(|quantize| Without::log_probabilities(found.engine, quantize));
+            self.without.extend(without);
+        }
+        if engines.is_empty() {
+            return;
+        }
         let subject = match self.subject(original, label) {
             Ok(subject) => subject,
             Err(error) => return self.failed.push(lost(&error)),
         };
         let mut base = None;
         for found in engines {
-            for quantize in settings::quantizations(self.options.selection, &self.session.config) {
-                let Some(wanted) = self.wanted((original, &subject), found, &quantize) else { continue };
+            for quantize in &quantizations {
+                let Some(wanted) = self.wanted((original, &subject), found, quantize) else { continue };
                 let measured = match self.measured(&subject, &mut base) {
                     Ok(measured) => measured,
                     Err(error) => return self.failed.push(lost(&error)),
@@ -162,7 +181,7 @@ impl Job<'_> {
         if alike.is_empty() {
             return None;
         }
-        let (base, own) = (self.versions.of(original)?, self.versions.of(found)?);
+        let (base, own) = (self.engines.version(original)?, self.engines.version(found)?);
         let is_same =
             |record: &&Record| record.engine_version == own && record.base.engine_version.as_ref() == Some(&base);
         let newest = alike.into_iter().filter(is_same).max_by(|a, b| a.timestamp.cmp(&b.timestamp));
@@ -217,7 +236,7 @@ impl Job<'_> {
     }
 }
 
-fn show(session: &Session<'_>, records: &[Record]) {
+fn show(session: &Session<'_>, records: &[Record], without: &[Without]) {
     let terminal = session.terminal;
     let mut sections: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
     for record in records {
@@ -235,26 +254,56 @@ fn show(session: &Session<'_>, records: &[Record]) {
     }
     for (heading, records) in sections {
         terminal.paragraph(Style::Bold, &heading);
-        let mut table = Table::new(&[
-            ("engine", Align::Left),
-            ("quantize", Align::Left),
-            ("bits/w", Align::Right),
-            ("KL divergence", Align::Right),
-            ("same top", Align::Right),
-            ("ln PPL ratio", Align::Right),
-            ("PPL", Align::Right),
-            ("RMS Δp", Align::Right),
-            ("KLD 99%", Align::Right),
-            ("KLD max", Align::Right),
-        ]);
-        for record in records {
-            table.row(cells(record));
+        rows(session, records.into_iter().map(cells));
+    }
+    if !without.is_empty() {
+        terminal.paragraph(Style::Bold, "without a distance");
+        rows(session, without.iter().map(empty_cells));
+        let mut reasons: Vec<&str> = without.iter().map(|without| without.reason.as_str()).collect();
+        reasons.dedup();
+        reasons.into_iter().for_each(|reason| terminal.paragraph(Style::Plain, reason));
+        if records.is_empty() {
+            return;
         }
-        table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
         terminal.line("");
     }
     let meaning = "± is the standard error of the mean over positions, as llama-perplexity prints it; divergences are in nats per token";
     terminal.paragraph(Style::Dim, meaning);
+}
+
+fn rows(session: &Session<'_>, rows: impl Iterator<Item = Vec<String>>) {
+    let terminal = session.terminal;
+    let mut table = Table::new(&[
+        ("engine", Align::Left),
+        ("quantize", Align::Left),
+        ("bits/w", Align::Right),
+        ("KL divergence", Align::Right),
+        ("same top", Align::Right),
+        ("ln PPL ratio", Align::Right),
+        ("PPL", Align::Right),
+        ("RMS Δp", Align::Right),
+        ("KLD 99%", Align::Right),
+        ("KLD max", Align::Right),
+    ]);
+    rows.for_each(|row| table.row(row));
+    table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
+    terminal.line("");
+}
+
+/// Nothing but what was asked for.
+fn empty_cells(without: &Without) -> Vec<String> {
+    let native = without.native_quantize.as_deref().unwrap_or(&without.quantization);
+    let mut cells = vec![without.engine.to_owned(), label(&without.quantization, native)];
+    cells.resize(10, String::new());
+    cells
+}
+
+/// A quantization with what it really is, in few words.
+fn label(quantize: &str, native: &str) -> String {
+    match quantize == native {
+        true => quantize.to_owned(),
+        false => format!("{quantize} ({})", native.split(',').next().unwrap_or_default()),
+    }
 }
 
 fn cells(record: &Record) -> Vec<String> {
@@ -265,16 +314,9 @@ fn cells(record: &Record) -> Vec<String> {
         };
         record.value(name).map(text).unwrap_or_default()
     };
-    let quantize = match record.quantization == record.native_quantize {
-        true => record.quantization.clone(),
-        false => {
-            let native = record.native_quantize.split(',').next().unwrap_or_default();
-            format!("{} ({native})", record.quantization)
-        }
-    };
     vec![
         record.engine.clone(),
-        quantize,
+        label(&record.quantization, &record.native_quantize),
         record.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
         with_error("kld_mean", 1.0, 5, ""),
         with_error("same_top", 100.0, 2, "%"),

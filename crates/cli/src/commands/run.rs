@@ -21,7 +21,7 @@ use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop}
 pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
     let (outcome, code) = measure(session, options)?;
     if options.selection.json {
-        let entries = outcome.cases.iter().map(json_of).collect::<Result<Vec<_>>>()?;
+        let entries = outcome.cases.iter().map(|case| json_of(case, &outcome.reason)).collect::<Result<Vec<_>>>()?;
         print_json(session.terminal, &entries)?;
     } else {
         show(session, &outcome)?;
@@ -162,7 +162,7 @@ pub fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
     Ok(analyze::groups(&record::read_log(&bytes, log)?.series))
 }
 
-fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
+fn json_of(outcome: &CaseOutcome, reason: &str) -> Result<serde_json::Value> {
     let groups = groups_of(outcome)?;
     let samples = |figure: fn(&Group) -> &Option<Estimate>| -> Vec<f64> {
         groups.iter().filter_map(|group| figure(group).as_ref()).flat_map(|e| e.samples.clone()).collect()
@@ -170,6 +170,7 @@ fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
     Ok(json!({
         "log": outcome.log, "case": outcome.case, "hash": outcome.hash, "failures": outcome.failures,
         "launches": outcome.measured, "rounds": outcome.rounds, "resident": outcome.resident,
+        "ended_by": reason,
         "decode_tok_s": samples(|g| &g.decode), "prefill_tok_s": samples(|g| &g.prefill), "ttft_ms": samples(|g| &g.ttft),
     }))
 }

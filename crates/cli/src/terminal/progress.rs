@@ -67,7 +67,7 @@ impl Progress for Bars {
                     bar.enable_steady_tick(Duration::from_millis(500));
                 }
                 bar.tick();
-                Box::new(Bar { bar, multi: multi.clone(), label: label.to_owned(), began: Instant::now() })
+                Box::new(Bar { bar, multi: multi.clone(), label: label.to_owned(), unit, began: Instant::now() })
             }
             None => {
                 eprint_line(&format!("{label} ..."));
@@ -100,6 +100,7 @@ struct Bar {
     bar: ProgressBar,
     multi: MultiProgress,
     label: String,
+    unit: Unit,
     began: Instant,
 }
 
@@ -109,6 +110,11 @@ impl Task for Bar {
     }
 
     fn expect(&self, total: u64) {
+        if self.bar.length().is_none() {
+            // It began without a total, as a line that says that something is done.
+            self.bar.set_style(style(self.unit));
+            self.bar.set_message(String::new());
+        }
         self.bar.set_length(total);
     }
 

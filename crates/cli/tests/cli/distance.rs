@@ -1,6 +1,6 @@
 //! Distance from the original: known distributions of the mock, the real llama.cpp and tinygrad, and what is made of results.
 
-use crate::dir::{Dir, names, on_tiny};
+use crate::dir::{Dir, Ran, names, on_tiny};
 use serde_json::Value;
 
 fn records(dir: &Dir, arguments: &[&str]) -> Vec<Value> {
@@ -131,6 +131,32 @@ fn the_choice_names_missing_evidence_and_then_a_case() {
     dir.ok(&["present"]);
     let data: Value = serde_json::from_slice(&std::fs::read(dir.path("docs/presentation.json")).unwrap()).unwrap();
     assert_eq!(data["quality"][0]["rows"].as_array().unwrap().len(), 2, "{}", data["quality"]);
+}
+
+#[test]
+fn an_engine_without_log_probabilities_has_an_empty_distance_and_others_have_theirs() {
+    let dir = Dir::new("distance-without");
+    dir.write("text.txt", format!("{}\n", "0123456789".repeat(10)));
+    let own = ["--env", "distance", "--quantize", "float16,nf4", "--text", "text.txt", "--ctx", "20"];
+    let silent = |engines: &str, more: &[&str]| {
+        let arguments = [&["eval", "--engine", engines, "--model", "synthetic:tiny"], &own[..], more].concat();
+        let mut command = dir.command(&arguments);
+        Ran::of(command.env("TOKOMETER_MOCK_WITHOUT", "score").output().unwrap())
+    };
+    let alone = silent("mock", &["--json"]);
+    assert_eq!(alone.code, 3, "{}", alone.err);
+    let found: Value = serde_json::from_str(&alone.out).unwrap();
+    let all = found.as_array().unwrap();
+    assert_eq!((all.len(), &all[1]["native_quantize"]), (2, &Value::from("mock-4")));
+    for one in all {
+        assert!(one["metrics"].as_object().unwrap().is_empty() && one["num_examples"].is_null(), "{one}");
+        assert!(one["reason"].as_str().unwrap().contains("log-probabilities"), "{one}");
+    }
+    assert!(names(&dir.path("verifiers_results")).iter().all(|name| !name.ends_with(".json")));
+    let beside = silent("llamacpp,mock", &[]);
+    assert_eq!(beside.code, 3, "{}", beside.err);
+    assert!(beside.out.contains("without a distance") && beside.out.contains("nf4 (mock-4)"), "{}", beside.out);
+    assert!(beside.out.contains("nf4 (Q4_K_M)") && !beside.err.contains("error"), "{}\n{}", beside.out, beside.err);
 }
 
 #[test]

@@ -119,6 +119,22 @@ impl Canvas {
         self.rect(area, Color::from(color), None);
     }
 
+    /// Lets what is there shine through only a little, so that text on it can be read.
+    pub fn veil(&mut self, area: Area) {
+        let Area { x, y, width, height } = area;
+        let fill = Color::from("#ffffff");
+        self.scene.add(Primitive::Rect {
+            x,
+            y,
+            width,
+            height,
+            fill,
+            stroke: None,
+            stroke_width: None,
+            opacity: Some(0.8),
+        });
+    }
+
     /// A rectangle between two opposite corners in the look of a series.
     pub fn block(&mut self, one: Point, other: Point, look: Look) {
         let area = Area {

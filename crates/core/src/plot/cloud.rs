@@ -128,6 +128,7 @@ impl Panel for Cloud {
                     let own = bounds(beside, &label, style);
                     lead(canvas, at, own);
                     taken.push(own);
+                    canvas.veil(own);
                     canvas.text(beside, &label, style);
                     break;
                 }

@@ -59,11 +59,12 @@ fn chart(roster: &Roster<'_>, places: &[String], cases: &[usize]) -> Chart {
     };
     let categories = sets.into_iter().map(|cases| {
         let first = &groups[cases[0]];
-        let name = format!("{} {}", roster.name(cases[0]), first.quantize_label());
-        // The native name is in the name already; bits and bytes follow it, unless hosts differ in them.
+        let label = first.short_quantize_label();
+        let name = format!("{} {label}", roster.name(cases[0]));
+        // What the name says already is not said again; bits and bytes follow it, unless hosts differ in them.
         let weights = |case: usize| {
             let group = &groups[case];
-            let native = group.key.native_quantize.as_deref();
+            let native = group.key.native_quantize.as_deref().filter(|_| label == group.quantize_label());
             labels::weights(group).into_iter().filter(|part| Some(part.as_str()) != native).collect::<Vec<_>>()
         };
         let shared = cases.iter().all(|case| weights(*case) == weights(cases[0]));

@@ -60,11 +60,13 @@ fn text(score: &Score) -> String {
 }
 
 /// What a panel of distances shows: from what, and on which text.
-fn distance(scores: &[&Score]) -> String {
+fn distance(scores: &[&Score]) -> Vec<String> {
     let first = scores[0];
-    match scores.iter().all(|score| score.setting == first.setting) {
-        true => first.setting.clone(),
-        false => format!("from each engine's own original, on {}", text(first)),
+    let same = scores.iter().all(|score| score.setting == first.setting);
+    match first.setting.split_once(", on ") {
+        None if same => vec![first.setting.clone()],
+        Some((from, text)) if same => vec![from.to_owned(), format!("on {text}")],
+        _ => vec!["from each engine's own original".to_owned(), format!("on {}", text(first))],
     }
 }
 
@@ -75,7 +77,9 @@ fn cloud(scores: &[&Score], engines: &[String]) -> Cloud {
     let first = scores[0];
     let (axis, better, what) = match first.is_distance() {
         true => ("Divergence (nats per token)", Better::Lower, distance(scores)),
-        false => ("Accuracy", Better::Higher, format!("{} ({}) {}", first.environment, first.metric, first.setting)),
+        false => {
+            ("Accuracy", Better::Higher, vec![format!("{} ({}) {}", first.environment, first.metric, first.setting)])
+        }
     };
     let dots = scores.iter().map(|score| Dot {
         slot: engines.iter().position(|engine| *engine == score.engine).unwrap_or(0),
@@ -86,7 +90,7 @@ fn cloud(scores: &[&Score], engines: &[String]) -> Cloud {
         label: label(score),
     });
     Cloud {
-        title: vec![first.model.clone(), what],
+        title: [vec![first.model.clone()], what].concat(),
         x: name.to_owned(),
         y: axis.to_owned(),
         dots: dots.collect(),

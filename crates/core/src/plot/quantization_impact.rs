@@ -78,7 +78,7 @@ fn cloud(roster: &Roster<'_>, cases: &[usize]) -> Cloud {
             Size::Bytes => group.key.bits_per_weight.map(|bits| format!(" {bits:.2} bpw")),
             Size::Bits => group.key.weights_bytes.map(|bytes| format!(" {}", labels::bytes(bytes))),
         };
-        let label = format!("{}{}", group.quantize_label(), more.unwrap_or_default());
+        let label = format!("{}{}", group.short_quantize_label(), more.unwrap_or_default());
         let x = axis.of(group)? / unit;
         Some(Dot { slot: roster.slot(*case), x, x_ci: None, y: decode.mean, ci: decode.ci, label })
     });

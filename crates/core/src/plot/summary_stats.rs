@@ -86,9 +86,9 @@ fn rows(roster: &Roster<'_>, facets: &[Vec<usize>]) -> (Vec<Row>, Vec<Option<usi
         cases.push(None);
         for case in facet.iter().copied() {
             let group = &groups[case];
-            let bits = group.key.bits_per_weight.map(|bits| format!(" {bits:.2} bpw")).unwrap_or_default();
-            let name = format!("{} {}{bits}", roster.name(case), group.quantize_label());
-            rows.push(Row::Case { slot: roster.slot(case), name, failed: labels::failed(group) });
+            let figure = group.key.bits_per_weight.map(|bits| format!(" {bits:.2} bpw")).unwrap_or_default();
+            let name = format!("{} {}", roster.name(case), group.short_quantize_label());
+            rows.push(Row::Case { slot: roster.slot(case), name, figure, failed: labels::failed(group) });
             cases.push(Some(case));
         }
     }

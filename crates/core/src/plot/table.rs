@@ -22,8 +22,8 @@ const WIDE: f64 = 30.0;
 pub(super) enum Row {
     /// Names what the rows below have in common.
     Heading(String),
-    /// A case.
-    Case { slot: usize, name: String, failed: bool },
+    /// A case; its name is cut where there is no room, its `figure` never is.
+    Case { slot: usize, name: String, figure: String, failed: bool },
 }
 
 /// A value in a cell.
@@ -75,7 +75,7 @@ impl Table {
     fn names(&self, width: f64) -> f64 {
         let names = self.rows.iter().map(|row| match row {
             Row::Heading(_) => 0.0,
-            Row::Case { name, .. } => text::width(name, SMALL.size) + 4.0,
+            Row::Case { name, figure, .. } => text::width(name, SMALL.size) + text::width(figure, SMALL.size) + 4.0,
         });
         names.fold(60.0, f64::max).min(width * 0.32)
     }
@@ -93,11 +93,11 @@ impl Table {
                     let heading = text::shorten(heading, LABEL.size, area.width - 8.0);
                     canvas.text((area.x + 4.0, baseline), &heading, LABEL);
                 }
-                Row::Case { name, failed, .. } => {
+                Row::Case { name, figure, failed, .. } => {
                     let style = SMALL.in_color(if *failed { ALARM } else { INK });
-                    let failed = if *failed { " failed" } else { "" };
-                    let room = names - text::width(failed, SMALL.size);
-                    let name = format!("{}{failed}", text::shorten(name, SMALL.size, room));
+                    let rest = format!("{figure}{}", if *failed { " failed" } else { "" });
+                    let room = names - text::width(&rest, SMALL.size);
+                    let name = format!("{}{rest}", text::shorten(name, SMALL.size, room));
                     canvas.text((area.x + names, baseline), &name, style.right());
                 }
             }

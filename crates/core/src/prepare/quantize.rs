@@ -159,7 +159,7 @@ fn quantized(
     let Some(discovery) = request.worker else {
         return Err(Error::Refused(format!("quantizing to {native} needs {}'s worker", request.engine.title)));
     };
-    // A quantization shows no progress of its own: give it time in proportion to the file.
+    // A large tensor takes a while without any sign of progress: give it time in proportion to the file.
     let bytes = std::fs::metadata(base).map_err(io_error("read", base))?.len();
     let request_time = Duration::from_secs(600 + bytes / 2_000_000);
     let mut worker =
@@ -177,7 +177,13 @@ fn quantized(
             native: native.into(),
             threads: request.threads,
         };
-        let answer = worker.call(ask, |_| ()).map_err(failed)?;
+        let mut done = 0;
+        let tell = |at: &tokometer_protocol::Progress| {
+            at.total.into_iter().for_each(|total| task.expect(total));
+            task.advance(at.done.saturating_sub(done));
+            done = done.max(at.done);
+        };
+        let answer = worker.call(ask, tell).map_err(failed)?;
         let Answer::Quantized(made) = answer else {
             return Err(Error::Refused(format!(
                 "{}'s worker answered a quantization with {answer:?}",

@@ -32,7 +32,7 @@ mod text;
 pub use compare::position;
 pub use figures::{FIGURES, Figure, Value, figures};
 pub use measure::{Base, Measured, Settings, Subject};
-pub use record::{ENVIRONMENT, Record, finished, positions_csv};
+pub use record::{ENVIRONMENT, Record, Without, finished, positions_csv};
 pub use sums::{Position, Sums};
 pub use text::{Chunks, Text};
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use tokometer_core::engine::Engine;
 use tokometer_core::{clock, fingerprint};
 
 /// The name of this evaluation.
@@ -81,6 +82,44 @@ pub struct Record {
     /// Hash of all that went in but the engines' versions: what has the same need not be measured again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+}
+
+/// What there is of an engine that tells no log-probabilities: no figures, and why. It has no file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Without {
+    /// The label that was asked for.
+    pub quantization: String,
+    /// [`ENVIRONMENT`].
+    pub environment: &'static str,
+    /// Nothing was scored.
+    pub num_examples: Option<usize>,
+    /// None.
+    pub metrics: BTreeMap<String, Value>,
+    /// The engine.
+    pub backend: &'static str,
+    /// The same, as columns elsewhere call it.
+    pub engine: &'static str,
+    /// What the engine would have computed with, where it offers that.
+    pub native_quantize: Option<String>,
+    /// Why there are no figures.
+    pub reason: String,
+}
+
+impl Without {
+    /// A quantization of an engine whose worker answers no `score`.
+    pub fn log_probabilities(engine: &'static Engine, quantize: &str) -> Without {
+        let reason = format!("{} tells no log-probabilities of a given text: there is no distance of it", engine.title);
+        Without {
+            quantization: quantize.to_owned(),
+            environment: ENVIRONMENT,
+            num_examples: None,
+            metrics: BTreeMap::new(),
+            backend: engine.name,
+            engine: engine.name,
+            native_quantize: engine.native(quantize).ok().map(str::to_owned),
+            reason,
+        }
+    }
 }
 
 /// The base of a result.

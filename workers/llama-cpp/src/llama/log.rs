@@ -5,14 +5,17 @@ use llama_cpp_sys_2 as sys;
 use std::ffi::{c_char, c_void};
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 #[derive(Default)]
 struct Kept {
     error: Option<String>,
     flash_attn: Option<bool>,
+    /// Hears of tensors that are quantized.
+    tensors: Option<Sender<(u64, u64)>>,
 }
 
-static KEPT: Mutex<Kept> = Mutex::new(Kept { error: None, flash_attn: None });
+static KEPT: Mutex<Kept> = Mutex::new(Kept { error: None, flash_attn: None, tensors: None });
 
 /// Routes the library's log here. Called once.
 pub fn install() {
@@ -31,12 +34,40 @@ unsafe extern "C" fn on_log(level: sys::ggml_log_level, message: *const c_char, 
     if level == sys::GGML_LOG_LEVEL_ERROR {
         kept.error = Some(message.trim().to_owned());
     }
+    if let (Some(tensors), Some(place)) = (&kept.tensors, place(&message)) {
+        // Nobody listens any more: then nobody is told.
+        let _ = tensors.send(place);
+    }
     // What llama.cpp says while it makes a context (llama-context.cpp of the pinned version).
     if message.contains("Flash Attention enabled") || message.contains("enabling flash_attn") {
         kept.flash_attn = Some(true);
     }
     if message.contains("Flash Attention not supported") || message.contains("flash_attn is not compatible") {
         kept.flash_attn = Some(false);
+    }
+}
+
+/// Which tensor of how many a line of the quantizer begins with: `[   3/ 147] blk.0.attn_k.weight - ...` (llama-quant.cpp of the
+/// pinned version).
+fn place(message: &str) -> Option<(u64, u64)> {
+    let (done, total) = message.trim_start().strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
+    let (done, total) = (done.trim().parse().ok()?, total.trim().parse().ok()?);
+    (done <= total).then_some((done, total))
+}
+
+/// Tells from now on which tensor of how many is quantized, until [`no_more_tensors`].
+pub fn tensors() -> Receiver<(u64, u64)> {
+    let (sender, receiver) = channel();
+    if let Ok(mut kept) = KEPT.lock() {
+        kept.tensors = Some(sender);
+    }
+    receiver
+}
+
+/// Ends what [`tensors`] began.
+pub fn no_more_tensors() {
+    if let Ok(mut kept) = KEPT.lock() {
+        kept.tensors = None;
     }
 }
 
@@ -48,4 +79,18 @@ pub fn last_error() -> Option<String> {
 /// Takes what the library decided about flash attention where it was left to it.
 pub fn flash_attn_choice() -> Option<bool> {
     KEPT.lock().ok()?.flash_attn.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_line_of_the_quantizer_tells_how_far_it_is() {
+        assert_eq!(place("[   3/ 147] blk.0.attn_k.weight                  - [ 2048,   512], "), Some((3, 147)));
+        assert_eq!(place("[1234/1234] output.weight - "), Some((1234, 1234)));
+        for other in ["converting to q4_K .. ", "size = 4.00 MiB", "[] [1/x]", "[9/3] x", "[2048, 512]", ""] {
+            assert_eq!(place(other), None, "{other}");
+        }
+    }
 }

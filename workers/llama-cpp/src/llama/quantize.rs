@@ -1,6 +1,6 @@
 //! llama.cpp's own quantizer: a GGUF file in, a GGUF file out.
 
-use super::{Result, failure};
+use super::{Result, failure, log};
 use llama_cpp_sys_2 as sys;
 use std::ffi::CString;
 use tokometer_protocol::FailureKind;
@@ -33,8 +33,9 @@ pub const QUANTIZATIONS: &[(&str, sys::llama_ftype)] = &[
     ("TQ1_0", sys::LLAMA_FTYPE_MOSTLY_TQ1_0),
 ];
 
-/// Quantizes `input` into `output` as `native` says (an entry of [`QUANTIZATIONS`], any case).
-pub fn quantize(input: &str, output: &str, native: &str, threads: u32) -> Result<()> {
+/// Quantizes `input` into `output` as `native` says (an entry of [`QUANTIZATIONS`], any case); `tell` hears at which tensor of how
+/// many it is.
+pub fn quantize(input: &str, output: &str, native: &str, threads: u32, mut tell: impl FnMut(u64, u64)) -> Result<()> {
     let Some((_, ftype)) = QUANTIZATIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(native)) else {
         let names: Vec<_> = QUANTIZATIONS.iter().map(|(name, _)| *name).collect();
         return Err(failure(
@@ -44,14 +45,23 @@ pub fn quantize(input: &str, output: &str, native: &str, threads: u32) -> Result
     };
     let path = |p: &str| CString::new(p).map_err(|_| failure(FailureKind::Model, "the path holds a NUL byte"));
     let (c_input, c_output) = (path(input)?, path(output)?);
-    // SAFETY: paths and parameters live during the call.
-    let status = unsafe {
-        let mut params = sys::llama_model_quantize_default_params();
-        params.nthread = threads as i32;
-        params.ftype = *ftype;
-        sys::llama_model_quantize(c_input.as_ptr(), c_output.as_ptr(), &params)
-    };
-    if status != 0 {
+    let tensors = log::tensors();
+    let status = std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            // SAFETY: paths and parameters live during the call.
+            let status = unsafe {
+                let mut params = sys::llama_model_quantize_default_params();
+                params.nthread = threads as i32;
+                params.ftype = *ftype;
+                sys::llama_model_quantize(c_input.as_ptr(), c_output.as_ptr(), &params)
+            };
+            log::no_more_tensors();
+            status
+        });
+        tensors.iter().for_each(|(at, total)| tell(at, total));
+        call.join()
+    });
+    if !matches!(status, Ok(0)) {
         return Err(failure(FailureKind::Model, format!("llama.cpp could not quantize {input} to {native}")));
     }
     Ok(())

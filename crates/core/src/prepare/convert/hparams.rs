@@ -21,6 +21,10 @@ pub(super) struct Config {
     values: Object,
 }
 
+/// A head has no more elements, far beyond any model: what is made for each element before the tensors' shapes are looked at stays
+/// small.
+const MOST_HEAD_DIM: usize = 1 << 16;
+
 /// The sizes that decide every tensor's shape. None is 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
@@ -110,6 +114,13 @@ impl Config {
         };
         if head_dim == 0 || (self.arch.is_llama() && head_dim % 2 == 1) {
             return Err(self.invalid(format!("{heads} heads of {head_dim} elements cannot be rotated")));
+        }
+        if head_dim > MOST_HEAD_DIM {
+            let message = format!(
+                "head_dim is {head_dim}, where models have some hundreds and {MOST_HEAD_DIM} at most: the file is damaged or not \
+                 this model's"
+            );
+            return Err(self.invalid(message));
         }
         Ok(Geometry {
             layers: size("num_hidden_layers")?,

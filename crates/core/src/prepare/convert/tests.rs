@@ -261,6 +261,17 @@ fn an_index_cannot_lead_out_of_the_folder() {
 }
 
 #[test]
+fn a_head_of_billions_of_elements_is_refused_before_anything_is_made_for_it() {
+    let folder = tiny("head");
+    let mut config = tiny_config("LlamaForCausalLM");
+    config["head_dim"] = json!(4_000_000_000u32);
+    config["rope_scaling"] = json!({ "rope_type": "llama3", "factor": 8.0 });
+    folder.write("config.json", config.to_string());
+    let error = fail(&folder);
+    assert!(error.contains("config.json") && error.contains("head_dim is 4000000000"), "{error}");
+}
+
+#[test]
 fn what_is_not_covered_says_so() {
     let folder = tiny("other");
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
