@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 /// Why there is no space, or none that can be promised.
@@ -142,17 +144,47 @@ impl Steady {
         Ok(Steady { file: fs::File::create(path)?, written: 0, begun: 0 })
     }
 
-    /// Has the system begin to write what it holds. Only a matter of speed: that it does not help is no error.
+    /// Has the system begin to write what it holds.
     fn begin(&mut self) {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::fd::AsRawFd;
-            let (from, length) = (self.begun as libc::off64_t, (self.written - self.begun) as libc::off64_t);
-            // SAFETY: a call on a file that is open; it touches no memory of ours.
-            unsafe { libc::sync_file_range(self.file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE) };
-        }
+        begin_writing(&self.file, self.begun, self.written - self.begun);
         self.begun = self.written;
     }
+}
+
+/// Has the system begin to write a part of a file to the disk; no length is all of the rest. Only a matter of speed: that
+/// it does not help is no error.
+#[cfg(target_os = "linux")]
+fn begin_writing(file: &fs::File, from: u64, length: u64) {
+    use std::os::fd::AsRawFd;
+    let (from, length) = (from as libc::off64_t, length as libc::off64_t);
+    // SAFETY: a call on a file that is open; it touches no memory of ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// There is no such call here.
+#[cfg(not(target_os = "linux"))]
+fn begin_writing(_: &fs::File, _: u64, _: u64) {}
+
+/// Between two looks at a file that somebody else writes.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Does `work`, in which somebody else writes the file at `path`, perhaps another program. Its bytes are on their way to the
+/// disk while more are written, as with [`Steady`].
+pub fn steadily<T>(path: &Path, work: impl FnOnce() -> T) -> T {
+    let (working, over) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                // It comes into being when the work has begun.
+                if let Ok(file) = fs::File::open(path) {
+                    begin_writing(&file, 0, 0);
+                }
+            }
+        });
+        let result = work();
+        drop(working);
+        result
+    })
 }
 
 impl Write for Steady {
@@ -211,6 +243,30 @@ mod tests {
             try_lock(&ours).unwrap();
         });
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_steadily_is_what_was_written() {
+        let path = std::env::temp_dir().join(format!("tokometer-steady-{}", std::process::id()));
+        let bytes: Vec<u8> = (0..Steady::PORTION + 5).map(|i| (i % 251) as u8).collect();
+        let written = steadily(&path, || {
+            let mut file = Steady::create(&path)?;
+            bytes.chunks(10 << 20).try_for_each(|chunk| file.write_all(chunk))?;
+            file.flush()?;
+            io::Result::Ok(file.begun)
+        });
+        assert!(written.unwrap() >= Steady::PORTION);
+        assert!(fs::read(&path).unwrap() == bytes);
+        fs::remove_file(path).unwrap();
+    }
+
+    /// Nobody waits for work that is over, however it ended.
+    #[test]
+    fn steady_work_may_fail_and_write_nothing() {
+        let path = std::env::temp_dir().join(format!("tokometer-steady-nothing-{}", std::process::id()));
+        assert_eq!(steadily(&path, || Err::<(), _>("refused")), Err("refused"));
+        let panicked = std::panic::catch_unwind(|| steadily::<()>(&path, || panic!("on purpose")));
+        assert!(panicked.is_err() && !path.exists());
     }
 
     #[test]

@@ -16,21 +16,35 @@ pub fn of_value(value: &impl Serialize) -> String {
     of_bytes(&serde_json::to_vec(value).expect("plain data serializes"))
 }
 
+/// Bytes that are read at a time: they are still in the second-level cache when they are hashed.
+const PORTION: usize = 256 << 10;
+
 /// sha256 of a file in hex; `advance` hears the bytes read.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn of_file(path: &Path, mut advance: impl FnMut(u64)) -> io::Result<String> {
+    of_file_while(path, |n| {
+        advance(n);
+        Ok(())
+    })
+}
+
+/// As [`of_file`], until `advance` fails.
+///
+/// # Errors
+/// The file cannot be read, or what `advance` said.
+pub fn of_file_while(path: &Path, mut advance: impl FnMut(u64) -> io::Result<()>) -> io::Result<String> {
     let mut file = std::fs::File::open(path)?;
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; PORTION];
     loop {
         let n = file.read(&mut buffer)?;
         if n == 0 {
             return Ok(hex(&hash.finalize()));
         }
         hash.update(&buffer[..n]);
-        advance(n as u64);
+        advance(n as u64)?;
     }
 }
 
@@ -55,6 +69,19 @@ mod tests {
     #[test]
     fn known_digest() {
         assert_eq!(of_bytes(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn a_file_has_the_digest_of_its_bytes_and_reading_it_can_be_stopped() {
+        let path = std::env::temp_dir().join(format!("tokometer-fingerprint-{}", std::process::id()));
+        let bytes: Vec<u8> = (0..2 * PORTION + 7).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mut read = 0;
+        assert_eq!(of_file(&path, |n| read += n).unwrap(), of_bytes(&bytes));
+        assert_eq!(read, bytes.len() as u64);
+        let stopped = of_file_while(&path, |_| Err(io::Error::other("enough"))).unwrap_err();
+        assert_eq!(stopped.to_string(), "enough");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

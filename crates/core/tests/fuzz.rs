@@ -63,7 +63,7 @@ fn checkpoint_without(names: &[&str]) -> PathBuf {
 /// Converts a folder, to whatever end, and removes it. Whether it was converted.
 fn convert_and_remove(folder: &Path) -> bool {
     let output = folder.join("out.gguf");
-    let job = convert::Conversion { folder, output: &output, dtype: convert::Dtype::F16, name_hint: None };
+    let job = convert::Conversion { folder, output: &output, dtype: convert::Dtype::F16, name_hint: None, pace: None };
     let result = convert::convert(&job, &Silent);
     std::fs::remove_dir_all(folder).unwrap();
     result.is_ok()

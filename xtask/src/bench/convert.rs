@@ -1,6 +1,7 @@
 //! Preparing a model against llama.cpp's own tools: conversion to F16 and quantization, time and peak memory.
 //!
-//! The converter needs torch and transformers, gigabytes of packages: only with `--with-python`.
+//! The converter needs torch and transformers, gigabytes of packages: only with `--with-python`. `--scratch /dev/shm` has
+//! both sides write to memory, which shows what a disk hides.
 
 use super::llama_cpp::{self, LlamaCpp};
 use super::measure::{Measured, measure};
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub const BENCH: Bench = Bench {
     name: "convert",
-    about: "conversion and quantization against llama.cpp's converter and llama-quantize",
+    about: "conversion and quantization against llama.cpp's converter and llama-quantize; both write below --scratch DIR, \
+            which may be in memory",
     run,
 };
 
@@ -40,7 +42,8 @@ fn run(options: &Options) -> Result<Report> {
         true => Some(converter(&llama)?),
         false => None,
     };
-    let (our_dir, their_dir) = (dir.join("ours"), dir.join("theirs"));
+    let made = options.scratch.as_ref().map_or_else(|| dir.clone(), |scratch| scratch.join("tokometer-bench-convert"));
+    let (our_dir, their_dir) = (made.join("ours"), made.join("theirs"));
     let mut steps: Vec<Step> = STEPS.iter().map(|_| Step::default()).collect();
     for round in 1..=rounds {
         empty(&our_dir)?;
@@ -73,6 +76,9 @@ fn run(options: &Options) -> Result<Report> {
     fs::remove_dir_all(&our_dir)
         .and_then(|()| fs::remove_dir_all(&their_dir))
         .context("cannot remove what was made")?;
+    if options.scratch.is_some() {
+        fs::remove_dir(&made).with_context(|| format!("cannot remove {}", made.display()))?;
+    }
     Ok(report(options, model, &llama, &steps))
 }
 
@@ -95,8 +101,11 @@ fn report(options: &Options, model: &str, llama: &LlamaCpp, steps: &[Step]) -> R
     }
     let mut notes = vec![
         format!("llama.cpp: {}", llama.version),
-        "tokometer's time includes hashing the source and the result and bringing both to the disk; memory is that of the largest process".into(),
+        "tokometer's time includes hashing the source and the result and bringing the result to the disk; memory is that of the largest process".into(),
     ];
+    if let Some(scratch) = &options.scratch {
+        notes.push(format!("both wrote below {}", scratch.display()));
+    }
     if !options.with_python {
         notes.push(
             "llama.cpp's converter was not run: --with-python installs what it needs (torch, transformers; gigabytes)"

@@ -63,6 +63,8 @@ struct Options {
     until: Option<String>,
     dir: PathBuf,
     log: Option<PathBuf>,
+    /// Where `convert` makes its files; a folder in memory shows what a disk hides.
+    scratch: Option<PathBuf>,
     with_python: bool,
     toolchain: Toolchain,
 }
@@ -86,6 +88,7 @@ pub fn main(mut args: Args) -> Result<()> {
     let until = args.value("--until")?;
     let dir = absolute(args.value("--dir")?)?.unwrap_or_else(|| paths::root().join("demo"));
     let log = absolute(args.value("--log")?)?;
+    let scratch = absolute(args.value("--scratch")?)?;
     let with_python = args.flag("--with-python");
     let chosen = chosen(&args.names()?)?;
     let bytes = bytes(size.as_deref().unwrap_or("1GB"))?;
@@ -95,7 +98,8 @@ pub fn main(mut args: Args) -> Result<()> {
 
     let toolchain = setup::toolchain(true)?;
     build::build(&toolchain)?;
-    let options = Options { rounds, model, quantize, threads, bytes, until, dir, log, with_python, toolchain };
+    let options =
+        Options { rounds, model, quantize, threads, bytes, until, dir, log, scratch, with_python, toolchain };
     for bench in chosen {
         say("bench", format!("{}: {}", bench.name, bench.about));
         // Before, not after: a long benchmark outlives commits.

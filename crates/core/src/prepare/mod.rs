@@ -1,20 +1,24 @@
 //! Step 1: a checkpoint as the user names it -> what each engine loads, in the models folder, with a manifest.
 //!
-//! `source` finds the checkpoint (hub, folder, GGUF file, synthetic), `convert` and the engine's own quantizer make the
-//! engine's file (`compiled`: the engine's tools make weights and a library), `store` keeps results by content so that
-//! nothing is made twice and nothing unfinished looks finished.
+//! `source` finds the checkpoint (hub, folder, GGUF file, synthetic), `identity` knows its bytes, `convert` and the
+//! engine's own quantizer make the engine's file (`compiled`: the engine's tools make weights and a library), `store`
+//! keeps results by content so that nothing is made twice and nothing unfinished looks finished.
 
 mod compiled;
+mod conversion;
 pub mod convert;
 pub mod gguf;
 pub mod hub;
+mod identity;
 mod manifest;
+mod pace;
 mod quantize;
 mod source;
 mod store;
 pub mod synthetic;
 
 pub use manifest::{Manifest, SourceFile, SourceInfo};
+pub use pace::Pace;
 pub use quantize::base_of;
 pub use source::{Source, is_to_be_made, resolve};
 pub use store::Store;
@@ -128,8 +132,8 @@ pub fn prepare(store: &Store, request: &Request<'_>, progress: &dyn Progress) ->
             reused: true,
         });
     }
-    let source = source::resolve(store, request.model, progress)?;
-    let format = request.engine.format;
+    let found = source::find(store, request.model, progress)?;
+    let (source, format) = (&found.source, request.engine.format);
     if source.is_converted && format != ModelFormat::Compiled && !source.path.join("config.json").is_file() {
         return Err(Error::Refused(format!(
             "{} holds weights that were converted for MLC-LLM: only --engine mlc_llm takes them",
@@ -137,9 +141,9 @@ pub fn prepare(store: &Store, request: &Request<'_>, progress: &dyn Progress) ->
         )));
     }
     match format {
-        ModelFormat::Compiled => compiled::prepare(store, &source, request, progress),
-        ModelFormat::Gguf => quantize::gguf(store, &source, request, progress),
-        ModelFormat::Checkpoint => quantize::checkpoint(&source, request),
+        ModelFormat::Compiled => compiled::prepare(store, &found.identified(progress)?, request, progress),
+        ModelFormat::Gguf => quantize::gguf(store, found, request, progress),
+        ModelFormat::Checkpoint => quantize::checkpoint(&found.identified(progress)?, request),
         ModelFormat::Nothing => unreachable!("returned above"),
     }
 }

@@ -1,19 +1,22 @@
-//! A checkpoint -> the engine's file: GGUF by conversion and the engine's own quantizer, or the checkpoint as it is.
+//! A checkpoint -> the engine's file: GGUF by `conversion` and the engine's own quantizer, or the checkpoint as it is.
 
+use super::conversion::converted;
+use super::source::Found;
 use super::{Error, Manifest, Prepared, Request, Result, Source, SourceFile, Store, convert, gguf, io_error};
-use crate::disk::amount;
+use crate::disk::{amount, steadily};
 use crate::engine::{Timeouts, Worker};
 use crate::plan::size_label;
 use crate::progress::{Progress, Unit};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 use tokometer_protocol::{Answer, Request as Ask};
 
-/// Version of the conversion: a change makes prepared models anew.
-const CONVERTER: u32 = 1;
 /// The file in a prepared model's folder.
-const FILE: &str = "model.gguf";
+pub(super) const FILE: &str = "model.gguf";
 /// The conversion that quantizations are made from; it is kept beside them.
 const BASE: (&str, convert::Dtype) = ("F16", convert::Dtype::F16);
 /// Native types that are conversions, not quantizations.
@@ -21,15 +24,15 @@ const PLAIN: &[(&str, convert::Dtype)] =
     &[("F16", convert::Dtype::F16), ("BF16", convert::Dtype::Bf16), ("F32", convert::Dtype::F32)];
 
 /// A GGUF file of the native type.
-pub fn gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
-    if source.is_gguf {
-        return from_gguf(store, source, request, progress);
+pub fn gguf(store: &Store, found: Found, request: &Request<'_>, progress: &dyn Progress) -> Result<Prepared> {
+    if found.source.is_gguf {
+        return from_gguf(store, &found.identified(progress)?, request, progress);
     }
     match PLAIN.iter().find(|(name, _)| *name == request.native) {
-        Some((name, dtype)) => converted(store, source, request, name, *dtype, progress),
+        Some(plain) => Ok(converted(store, found, request, *plain, progress)?.0),
         None => {
-            let base = converted(store, source, request, BASE.0, BASE.1, progress)?;
-            quantized(store, source, request, &base.path, base.manifest.tools, progress)
+            let (base, source) = converted(store, found, request, BASE, progress)?;
+            quantized(store, &source, request, &base.path, base.manifest.tools, progress)
         }
     }
 }
@@ -70,81 +73,6 @@ fn from_gguf(store: &Store, source: &Source, request: &Request<'_>, progress: &d
     }
 }
 
-fn converted(
-    store: &Store,
-    source: &Source,
-    request: &Request<'_>,
-    native: &str,
-    dtype: convert::Dtype,
-    progress: &dyn Progress,
-) -> Result<Prepared> {
-    let tool = match request.converter {
-        None => format!("tokometer converter {CONVERTER}"),
-        Some(path) => {
-            let sha256 = crate::fingerprint::of_file(path, |_| ()).map_err(io_error("read the converter", path))?;
-            format!("{} sha256 {sha256}", path.display())
-        }
-    };
-    let recipe = (&source.info.files, native, &tool);
-    let place = store.place(&format!("{}-{native}", source.name), &recipe);
-    let (manifest, reused) = store.make(&place, progress, |folder| {
-        let output = folder.join(FILE);
-        let bytes: u64 = source.info.files.iter().filter(|f| f.name.ends_with(".safetensors")).map(|f| f.bytes).sum();
-        // A 16-bit checkpoint doubles at most (F32); metadata and tokenizer are small.
-        crate::disk::require(store.folder(), bytes * if native == "F32" { 2 } else { 1 } + (64 << 20))?;
-        let sha256 = match request.converter {
-            Some(script) => {
-                run_script(script, &source.path, &output, native, progress)?;
-                None
-            }
-            None => {
-                let job = convert::Conversion {
-                    folder: &source.path,
-                    output: &output,
-                    dtype,
-                    name_hint: source.name_hint.as_deref(),
-                };
-                Some(convert::convert(&job, progress)?.sha256)
-            }
-        };
-        let mut manifest = manifest(source, request, BTreeMap::from([("converter".into(), tool.clone())]));
-        manifest.native = native.to_owned();
-        finish(&mut manifest, &output, sha256, progress)?;
-        Ok(manifest)
-    })?;
-    Ok(Prepared { path: place.join(FILE), manifest, reused })
-}
-
-/// llama.cpp's own converter, for architectures that ours does not know.
-fn run_script(script: &Path, folder: &Path, output: &Path, native: &str, progress: &dyn Progress) -> Result<()> {
-    let task = progress.task(&format!("convert with {}", script.display()), None, Unit::Count);
-    let run = std::process::Command::new("python3")
-        .arg(script)
-        .arg(folder)
-        .arg("--outfile")
-        .arg(output)
-        .arg("--outtype")
-        .arg(native.to_lowercase())
-        .output()
-        .map_err(io_error("start python3 for", script))?;
-    let failed = |what: String| Error::Refused(format!("{} {what}", script.display()));
-    if !run.status.success() {
-        let said = String::from_utf8_lossy(&run.stderr);
-        let last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
-        return Err(failed(format!("failed on {} ({}): {}", folder.display(), run.status, last.join(" | "))));
-    }
-    if !output.is_file() {
-        return Err(failed(format!(
-            "ended without an error on {}, but wrote nothing to its --outfile",
-            folder.display()
-        )));
-    }
-    gguf::Gguf::open(output)
-        .map_err(|error| failed(format!("wrote no usable model of {}: {error}", folder.display())))?;
-    task.finish("done");
-    Ok(())
-}
-
 fn quantized(
     store: &Store,
     source: &Source,
@@ -183,7 +111,7 @@ fn quantized(
             task.advance(at.done.saturating_sub(done));
             done = done.max(at.done);
         };
-        let answer = worker.call(ask, tell).map_err(failed)?;
+        let answer = steadily(&output, || worker.call(ask, tell)).map_err(failed)?;
         let Answer::Quantized(made) = answer else {
             return Err(Error::Refused(format!(
                 "{}'s worker answered a quantization with {answer:?}",
@@ -226,16 +154,28 @@ pub(super) fn manifest(source: &Source, request: &Request<'_>, tools: BTreeMap<S
 }
 
 /// Checks what was written, brings it to the disk and notes what it is; `sha256` if it is known from writing.
-fn finish(manifest: &mut Manifest, output: &Path, sha256: Option<String>, progress: &dyn Progress) -> Result<()> {
+pub(super) fn finish(
+    manifest: &mut Manifest,
+    output: &Path,
+    sha256: Option<String>,
+    progress: &dyn Progress,
+) -> Result<()> {
     let file = gguf::Gguf::open(output)?;
     measure(manifest, &file);
     let bytes = std::fs::metadata(output).map_err(io_error("read", output))?.len();
-    let task = progress.task(&format!("check {} {}", manifest.name, manifest.native), Some(bytes), Unit::Bytes);
-    let sha256 = match sha256 {
-        Some(sha256) => sha256,
-        None => crate::fingerprint::of_file(output, |n| task.advance(n)).map_err(io_error("read", output))?,
-    };
-    std::fs::File::open(output).and_then(|file| file.sync_all()).map_err(io_error("sync", output))?;
+    // Nobody tells how far the disk is.
+    let to_hash = sha256.is_none().then_some(bytes);
+    let task = progress.task(&format!("check {} {}", manifest.name, manifest.native), to_hash, Unit::Bytes);
+    let (sha256, synced) = thread::scope(|scope| {
+        let syncing = scope.spawn(|| File::open(output).and_then(|file| file.sync_all()));
+        let sha256 = match sha256 {
+            Some(sha256) => Ok(sha256),
+            None => crate::fingerprint::of_file(output, |n| task.advance(n)),
+        };
+        (sha256, syncing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let sha256 = sha256.map_err(io_error("read", output))?;
+    synced.map_err(io_error("sync", output))?;
     let bits = manifest.bits_per_weight.unwrap_or(f64::NAN);
     task.finish(&format!("{}, {bits:.2} bits per weight", amount(bytes)));
     manifest.files = vec![SourceFile { name: FILE.into(), bytes, sha256 }];

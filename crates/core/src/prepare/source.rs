@@ -1,14 +1,13 @@
-//! Finds a checkpoint: on the hub, in a folder, as a GGUF file, or made up.
+//! Finds a checkpoint: on the hub, in a folder, as a GGUF file, or made up. Which bytes it has is `identity`'s business.
 
+use super::identity::Identity;
 use super::{Error, Result, SourceFile, SourceInfo, Store, gguf, hub, io_error, synthetic};
-use crate::fingerprint;
 use crate::plan::ModelRef;
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// The seed of every synthetic checkpoint: one name is one model.
 const SYNTHETIC_SEED: u64 = 20_240_923;
@@ -37,8 +36,46 @@ pub struct Source {
     pub bos: Option<u32>,
 }
 
+/// A checkpoint that was found, whose large files need not be hashed yet.
+#[derive(Debug)]
+pub struct Found {
+    /// The checkpoint, still without its files.
+    pub source: Source,
+    /// Its files.
+    pub identity: Identity,
+}
+
+impl Found {
+    /// Computes the hashes that lack.
+    ///
+    /// # Errors
+    /// A file cannot be read or has changed.
+    pub fn identified(self, progress: &dyn Progress) -> Result<Source> {
+        let files = self.identity.complete(None, progress)?;
+        Ok(self.with(files))
+    }
+
+    /// The checkpoint with its files as somebody has identified them.
+    pub fn with(self, files: Vec<SourceFile>) -> Source {
+        let mut source = self.source;
+        source.info.files = files;
+        source
+    }
+}
+
 /// Finds the checkpoint, downloading or making it where needed, and identifies it by its files' hashes.
+///
+/// # Errors
+/// It is not there, cannot be had or read, or holds no tokenizer.
 pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Result<Source> {
+    find(store, model, progress)?.identified(progress)
+}
+
+/// Finds the checkpoint, downloading or making it where needed.
+///
+/// # Errors
+/// It is not there, cannot be had or read, or holds no tokenizer.
+pub fn find(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Result<Found> {
     let (path, revision, known) = match model {
         ModelRef::Hub(repo) => {
             let snapshot =
@@ -55,18 +92,20 @@ pub fn resolve(store: &Store, model: &ModelRef, progress: &dyn Progress) -> Resu
     let path = path.canonicalize().map_err(io_error("find the model", &path))?;
     let is_gguf = matches!(model, ModelRef::Gguf(_));
     let names = if is_gguf { vec![] } else { checkpoint_files(&path)? };
+    // Before anything is read: a change from here on is noticed.
+    let identity = Identity::of(store, &path, &names, &known)?;
     let (prompt_ids, bos) = if is_gguf { vocabulary_of_gguf(&path)? } else { vocabulary_of_folder(&path)? };
-    let files = identify(store, &path, &names, &known, progress)?;
-    Ok(Source {
+    let source = Source {
         is_gguf,
         is_converted: names.iter().any(|name| name == CONVERTED),
         name: model.short_name(),
         name_hint: (!matches!(model, ModelRef::Folder(_))).then(|| model.short_name()),
-        info: SourceInfo { model: model.to_string(), revision, files },
+        info: SourceInfo { model: model.to_string(), revision, files: Vec::new() },
         path,
         prompt_ids,
         bos,
-    })
+    };
+    Ok(Found { source, identity })
 }
 
 /// Whether a checkpoint is made up and is still to be written.
@@ -108,70 +147,6 @@ fn checkpoint_files(folder: &Path) -> Result<Vec<String>> {
         )));
     }
     Ok(names)
-}
-
-/// Sizes and sha256 of the files (of the path itself when `names` is empty). Hashes that the hub told are taken from
-/// there; others are computed once and remembered by path, size and time of change.
-fn identify(
-    store: &Store,
-    path: &Path,
-    names: &[String],
-    known: &BTreeMap<String, String>,
-    progress: &dyn Progress,
-) -> Result<Vec<SourceFile>> {
-    let memory_path = store.folder().join(".hashes.json");
-    let mut memory: BTreeMap<String, Value> =
-        fs::read(&memory_path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let before = memory.len();
-    let whole = [String::new()];
-    let names = if names.is_empty() { &whole[..] } else { names };
-    let mut files = Vec::new();
-    for name in names {
-        let file = if name.is_empty() { path.to_path_buf() } else { path.join(name) };
-        let shown = if name.is_empty() {
-            file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        } else {
-            name.clone()
-        };
-        let meta = fs::metadata(&file).map_err(io_error("read", &file))?;
-        let sha256 = match known.get(name) {
-            Some(sha256) => sha256.clone(),
-            None => remembered_hash(&mut memory, &file, &meta, progress)?,
-        };
-        files.push(SourceFile { name: shown, bytes: meta.len(), sha256 });
-    }
-    if memory.len() != before {
-        // Only saves work next time: a failure is no error.
-        let _ = crate::disk::write_whole(&memory_path, &serde_json::to_vec(&memory).expect("plain data serializes"));
-    }
-    Ok(files)
-}
-
-fn remembered_hash(
-    memory: &mut BTreeMap<String, Value>,
-    file: &Path,
-    meta: &fs::Metadata,
-    progress: &dyn Progress,
-) -> Result<String> {
-    let changed = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
-    let key = format!("{} {} {changed}", file.display(), meta.len());
-    if let Some(Value::String(sha256)) = memory.get(&key) {
-        return Ok(sha256.clone());
-    }
-    let large = meta.len() > 100 << 20;
-    let label = format!("hash {}", file.file_name().unwrap_or_default().to_string_lossy());
-    let task = large.then(|| progress.task(&label, Some(meta.len()), Unit::Bytes));
-    let sha256 = fingerprint::of_file(file, |n| {
-        if let Some(task) = &task {
-            task.advance(n)
-        }
-    })
-    .map_err(io_error("read", file))?;
-    if let Some(task) = task {
-        task.finish(&sha256[..12]);
-    }
-    memory.insert(key, Value::String(sha256.clone()));
-    Ok(sha256)
 }
 
 /// The longest run of plain tokens in a GGUF file's vocabulary, and the id that begins a text.

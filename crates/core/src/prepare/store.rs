@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Name of the manifest in a model's folder.
 const MANIFEST: &str = "manifest.json";
 
+/// Digits of a recipe's hash in a folder's name.
+const DIGITS: usize = 12;
+
 /// A folder of prepared models.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -31,9 +34,16 @@ impl Store {
 
     /// The folder of a recipe: a readable name and twelve digits of the recipe's hash.
     pub fn place(&self, name: &str, recipe: &impl Serialize) -> PathBuf {
-        let safe: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' }).collect();
-        self.folder.join(format!("{}-{}", safe.trim_matches('.'), &fingerprint::of_value(recipe)[..12]))
+        self.folder.join(format!("{}-{}", safe(name), &fingerprint::of_value(recipe)[..DIGITS]))
+    }
+
+    /// Whether something with that name is there, whatever its recipe.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let start = format!("{}-", safe(name));
+        let is_one =
+            |name: &str| name.strip_prefix(&start).is_some_and(|digits| digits.len() == DIGITS && is_hex(digits));
+        let mut entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_str().is_some_and(is_one))
     }
 
     /// What is finished at that place: its manifest, if every file that it names is there with its size.
@@ -70,6 +80,41 @@ impl Store {
         }
     }
 
+    /// The same where the place is known only when the model is made: `make` returns it with the manifest. Meanwhile the
+    /// work is known as `provisional`, a place that two processes at the same work have in common. `known` tells the place
+    /// if somebody has found it out. What was made in vain, because it is there already, is discarded.
+    ///
+    /// # Errors
+    /// Those of `make`, and of the file system.
+    pub(super) fn make_unplaced(
+        &self,
+        provisional: &Path,
+        progress: &dyn Progress,
+        known: &dyn Fn() -> Option<PathBuf>,
+        make: impl FnOnce(&Path) -> Result<(PathBuf, Manifest)>,
+    ) -> Result<(PathBuf, Manifest, bool)> {
+        let (name, _held) = self.lock(provisional, progress)?;
+        // Whoever had the lock may have made it.
+        if let Some(place) = known()
+            && let Some(manifest) = self.finished(&place)
+        {
+            return Ok((place, manifest, true));
+        }
+        let (partial, (place, manifest)) = self.fill(&name, |partial| {
+            let (place, manifest) = make(partial)?;
+            write_manifest(partial, &manifest)?;
+            Ok((place, manifest))
+        })?;
+        let put = self.lock(&place, progress).and_then(|(_, _held)| match self.finished(&place) {
+            Some(there) => remove(&partial).map(|()| (there, true)),
+            None => self.put(&partial, &place).map(|()| (manifest, false)),
+        });
+        if put.is_err() {
+            let _ = fs::remove_dir_all(&partial);
+        }
+        put.map(|(manifest, reused)| (place, manifest, reused))
+    }
+
     /// The same for a folder without manifest; `finished` tells whether it is there. Returns whether it was.
     pub(super) fn make_raw(
         &self,
@@ -81,27 +126,45 @@ impl Store {
         if finished() {
             return Ok(true);
         }
-        fs::create_dir_all(&self.folder).map_err(io_error("make the models folder", &self.folder))?;
-        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let lock_path = self.lock_path(&name);
-        let _held = Held::take(&lock_path, &name, progress).map_err(io_error("lock", &lock_path))?;
+        let (name, _held) = self.lock(place, progress)?;
         if finished() {
             return Ok(true);
         }
+        let (partial, ()) = self.fill(&name, make)?;
+        self.put(&partial, place)?;
+        Ok(false)
+    }
+
+    /// The name of a place, and the lock on it.
+    fn lock(&self, place: &Path, progress: &dyn Progress) -> Result<(String, Held)> {
+        fs::create_dir_all(&self.folder).map_err(io_error("make the models folder", &self.folder))?;
+        let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let lock_path = self.lock_path(&name);
+        let held = Held::take(&lock_path, &name, progress).map_err(io_error("lock", &lock_path))?;
+        Ok((name, held))
+    }
+
+    /// A folder that is filled by `make`, under a name that nobody takes for a model; none when it fails. Who calls this
+    /// has the lock on the name.
+    fn fill<T>(&self, name: &str, make: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
         self.sweep();
         let partial = self.folder.join(format!(".partial-{name}"));
         remove(&partial)?;
         fs::create_dir(&partial).map_err(io_error("make the folder", &partial))?;
-        let result = make(&partial);
-        if let Err(error) = result {
+        let made = make(&partial);
+        if made.is_err() {
             let _ = fs::remove_dir_all(&partial);
-            return Err(error);
         }
-        // What stands there under the final name is damaged, or `finished` would have said yes.
+        Ok((partial, made?))
+    }
+
+    /// Moves what is whole to its place.
+    fn put(&self, partial: &Path, place: &Path) -> Result<()> {
+        // What stands there under the final name is damaged, or it would have been found to be finished.
         remove(place)?;
-        fs::rename(&partial, place).map_err(io_error("move into place", place))?;
+        fs::rename(partial, place).map_err(io_error("move into place", place))?;
         sync_folder(&self.folder);
-        Ok(false)
+        Ok(())
     }
 
     fn lock_path(&self, name: &str) -> PathBuf {
@@ -186,6 +249,17 @@ impl Drop for Held {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// A name as a folder can have it.
+fn safe(name: &str) -> String {
+    let safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '-' }).collect();
+    safe.trim_matches('.').to_owned()
+}
+
+fn is_hex(digits: &str) -> bool {
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -276,6 +350,31 @@ mod tests {
         assert!(store.make(&place, &Silent, |_| panic!("made twice")).unwrap().1);
         fs::write(place.join("model.gguf"), "ab").unwrap();
         assert!(!store.make(&place, &Silent, make).unwrap().1);
+    }
+
+    #[test]
+    fn what_finds_its_place_last_is_made_once_and_nothing_is_left_of_what_was_made_in_vain() {
+        let store = store("unplaced");
+        let (provisional, place) = (store.place("m", &"stamp"), store.place("m", &"hash"));
+        let make = |folder: &Path| {
+            fs::write(folder.join("model.gguf"), "abc").unwrap();
+            Ok((place.clone(), manifest()))
+        };
+        assert!(!store.holds("m"));
+        let made = store.make_unplaced(&provisional, &Silent, &|| None, make).unwrap();
+        assert_eq!(made, (place.clone(), manifest(), false));
+        assert!(store.holds("m") && !store.holds("other") && !provisional.exists());
+        // Nobody knows the hash: made, and found to be there.
+        let again = store.make_unplaced(&provisional, &Silent, &|| None, make).unwrap();
+        assert_eq!(again, (place.clone(), manifest(), true));
+        // Somebody knows it.
+        let known = || Some(place.clone());
+        let known = store.make_unplaced(&provisional, &Silent, &known, |_| panic!("made twice")).unwrap();
+        assert!(known.2);
+        let failed = store.make_unplaced(&provisional, &Silent, &|| None, |_| Err(Error::Refused("cut".into())));
+        assert!(failed.is_err());
+        let left: Vec<_> = fs::read_dir(store.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [place]);
     }
 
     #[test]

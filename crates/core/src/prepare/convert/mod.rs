@@ -43,8 +43,10 @@ pub use error::{Error, Result};
 use self::cast::{Stored, Target};
 use self::checkpoint::Checkpoint;
 use self::hparams::{Config, Geometry};
+use self::stream::Reading;
 use self::tensors::Job;
 use crate::disk::Steady;
+use crate::prepare::Pace;
 use crate::prepare::gguf::{Metadata, Written};
 use crate::progress::{Progress, Silent, Unit};
 
@@ -72,6 +74,8 @@ pub struct Conversion<'a> {
     pub dtype: Dtype,
     /// The model's name, if it should not be taken from the model card or the folder.
     pub name_hint: Option<&'a str>,
+    /// Hears how many bytes of the checkpoint were read, for somebody else who reads them too.
+    pub pace: Option<&'a Pace>,
 }
 
 /// What came out.
@@ -97,7 +101,7 @@ pub fn convert(conversion: &Conversion<'_>, progress: &dyn Progress) -> Result<C
     let plan = Plan::new(conversion.folder, conversion.dtype, progress)?;
     let metadata = plan.metadata(conversion, progress)?;
     let partial = partial_name(conversion.output);
-    let written = plan.write(&metadata, &partial, progress).and_then(|written| {
+    let written = plan.write(&metadata, &partial, conversion.pace, progress).and_then(|written| {
         let put = fs::rename(&partial, conversion.output);
         put.map(|()| written).map_err(|why| Error::Write { path: conversion.output.to_owned(), why })
     });
@@ -165,10 +169,11 @@ impl Plan {
         Ok(out)
     }
 
-    fn write(&self, metadata: &Metadata, path: &Path, progress: &dyn Progress) -> Result<Written> {
+    fn write(&self, metadata: &Metadata, path: &Path, pace: Option<&Pace>, progress: &dyn Progress) -> Result<Written> {
         let file = Steady::create(path).map_err(|why| Error::Write { path: path.to_owned(), why })?;
         let task = progress.task("converting", Some(self.tensor_bytes()), Unit::Bytes);
-        let written = stream::write(&self.jobs, &self.checkpoint, metadata, file, task.as_ref())?;
+        let reading = Reading { checkpoint: &self.checkpoint, pace };
+        let written = stream::write(&self.jobs, reading, metadata, file, task.as_ref())?;
         task.finish(&format!("{} tensors as {}", self.jobs.len(), self.target.ggml()));
         Ok(written)
     }

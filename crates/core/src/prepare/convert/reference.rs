@@ -74,7 +74,8 @@ fn equals_llama_cpps_converter() {
             _ => Dtype::Auto,
         };
         let output = out.path().join(&file);
-        convert(&Conversion { folder: &root.join(name), output: &output, dtype, name_hint: None }, &Silent).unwrap();
+        convert(&Conversion { folder: &root.join(name), output: &output, dtype, name_hint: None, pace: None }, &Silent)
+            .unwrap();
         failed.extend(compare(&root.join(&file), &output).into_iter().map(|what| format!("{file}: {what}")));
         compared += 1;
     }

@@ -1,5 +1,5 @@
-//! The work itself: chunks of tensors are converted on all cores while the chunk before is hashed
-//! and written. Memory: a few chunks, and the mapped pages of one tensor.
+//! The work itself: chunks of tensors are converted on all cores while the chunk before is written, and
+//! hashed beside that. Memory: a few chunks, and the mapped pages of one tensor.
 
 use std::io::Write;
 use std::num::NonZero;
@@ -12,6 +12,7 @@ use super::cast::{Stored, convert};
 use super::checkpoint::Checkpoint;
 use super::error::Result;
 use super::tensors::{Job, Origin};
+use crate::prepare::Pace;
 use crate::prepare::gguf::{self, GgufWriter, Metadata, TensorSpec, Written};
 use crate::progress::Task;
 
@@ -22,10 +23,17 @@ const BUFFERS: usize = 3;
 /// Bytes of output below which another thread is not worth its start.
 const LEAST_PER_THREAD: usize = 256 << 10;
 
+/// What is read, and who wants to know how far.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub pace: Option<&'a Pace>,
+}
+
 /// Writes the whole file to `out`.
 pub(super) fn write<W: Write + Send>(
     jobs: &[Job],
-    checkpoint: &Checkpoint,
+    reading: Reading<'_>,
     metadata: &Metadata,
     out: W,
     task: &dyn Task,
@@ -46,7 +54,7 @@ pub(super) fn write<W: Write + Send>(
             writer.finish().map(|(_, written)| written)
         });
         // Ends early only when the writer does, and then the writer knows why.
-        produce(jobs, checkpoint, &full_out, &free_in, task);
+        produce(jobs, reading, &full_out, &free_in, task);
         drop(full_out);
         match write.join() {
             Ok(written) => Ok(written?),
@@ -58,7 +66,7 @@ pub(super) fn write<W: Write + Send>(
 /// Converts all tensors in order; stops when nobody takes the chunks any more.
 fn produce(
     jobs: &[Job],
-    checkpoint: &Checkpoint,
+    Reading { checkpoint, pace }: Reading<'_>,
     full: &SyncSender<Vec<u8>>,
     free: &Receiver<Vec<u8>>,
     task: &dyn Task,
@@ -74,7 +82,11 @@ fn produce(
             row = rows.end;
             let Ok(mut chunk) = free.recv() else { return };
             chunk.resize(rows.len() * row_bytes, 0);
+            let elements = rows.len() * job.row_elements;
             fill(job, checkpoint, rows, &mut chunk, threads);
+            if let (Some(pace), Origin::Stored { stored, .. }) = (pace, &job.origin) {
+                pace.advance((elements * stored.width()) as u64);
+            }
             let bytes = chunk.len() as u64;
             if full.send(chunk).is_err() {
                 return;

@@ -126,7 +126,7 @@ fn tiny(name: &str) -> Folder {
 
 fn run(folder: &Folder, dtype: Dtype) -> Result<Converted> {
     let output = folder.path().join("out.gguf");
-    convert(&Conversion { folder: folder.path(), output: &output, dtype, name_hint: Some("Tiny") }, &Silent)
+    convert(&Conversion { folder: folder.path(), output: &output, dtype, name_hint: Some("Tiny"), pace: None }, &Silent)
 }
 
 /// The message of a conversion that must fail, after a look whether it left nothing behind.
@@ -146,6 +146,7 @@ fn a_tiny_llama_becomes_a_gguf_file() {
     let converted = run(&folder, Dtype::F16).unwrap();
     let bytes = std::fs::read(folder.path().join("out.gguf")).unwrap();
     assert_eq!((converted.bytes, converted.tensors), (bytes.len() as u64, 11));
+    assert_eq!(converted.sha256, crate::fingerprint::of_bytes(&bytes));
     let gguf = Gguf::parse(&bytes, "out").unwrap();
     assert_eq!(gguf.n_params(), converted.n_params);
     assert_eq!(tensor_bytes(folder.path(), Dtype::F16).unwrap(), gguf.tensor_bytes());

@@ -76,6 +76,22 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn the_hash_that_is_told_is_the_files_in_whatever_chunks_it_came() {
+    let rows = 3 << 10;
+    let specs = [TensorSpec { name: "large.weight".to_owned(), dims: vec![256, rows], ty: GgmlType::F32 }];
+    let data: Vec<u8> = (0..specs[0].bytes().unwrap()).map(|i| (i % 251) as u8).collect();
+    let mut hashes = Vec::new();
+    for chunk in [data.len(), (1 << 20) + 1, 1 << 20, 1000] {
+        let mut writer = GgufWriter::start(Vec::new(), &sample_metadata(), &specs).unwrap();
+        data.chunks(chunk).for_each(|chunk| writer.write(chunk).unwrap());
+        let (bytes, written) = writer.finish().unwrap();
+        assert_eq!(written.sha256, crate::fingerprint::of_bytes(&bytes), "in chunks of {chunk}");
+        hashes.push(written.sha256);
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]));
+}
+
+#[test]
 fn an_alignment_of_its_own_is_kept() {
     let mut metadata = Metadata::new();
     metadata.set("general.alignment", 256u32);

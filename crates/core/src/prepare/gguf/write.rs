@@ -1,7 +1,8 @@
-//! Writing a GGUF file in one pass: header first, then tensor data as it comes, hashed on the way.
+//! Writing a GGUF file in one pass: header first, then tensor data as it comes, hashed while it is written.
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::thread;
 
 use sha2::{Digest, Sha256};
 
@@ -140,7 +141,10 @@ impl<W: Write> GgufWriter<W> {
     }
 }
 
-/// An output that counts and hashes.
+/// Bytes from which on hashing them on another core is worth a thread's start.
+const WORTH_A_THREAD: usize = 1 << 20;
+
+/// An output that counts and hashes; what is much is hashed on another core while it is written.
 struct Hashed<W> {
     inner: W,
     hash: Sha256,
@@ -153,8 +157,17 @@ impl<W: Write> Hashed<W> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.inner.write_all(bytes).map_err(|why| Error::Write { why })?;
-        self.hash.update(bytes);
+        let (inner, hash) = (&mut self.inner, &mut self.hash);
+        let written = if bytes.len() < WORTH_A_THREAD {
+            hash.update(bytes);
+            inner.write_all(bytes)
+        } else {
+            thread::scope(|scope| {
+                scope.spawn(|| hash.update(bytes));
+                inner.write_all(bytes)
+            })
+        };
+        written.map_err(|why| Error::Write { why })?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
