@@ -27,7 +27,7 @@ use anyhow::{Result, bail};
 use follow::Follow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tokometer_core::machine::Machine;
+use tokometer_core::machine::{Lock, Machine};
 use tokometer_core::run::Stop;
 use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
 
@@ -51,10 +51,16 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
     }
     let mut state = standing(&place)?;
     reopen(session, &place, &stored, &mut state, options)?;
+    let lock = take_lock(session, options.on.is_none() && stored.tally(&state).open > 0)?;
     let mut shelf = prepare::Shelf::empty();
     if options.on.is_none() {
-        outdated::tell(session, &place, &stored, &state, &mut shelf);
+        match &lock {
+            Some(_) => outdated::tell(session, &place, &stored, &state, &mut shelf),
+            None => outdated::tell_nothing(session, &stored, &state),
+        }
     }
+    // A node of a cluster may be this very machine.
+    let lock = lock.filter(|_| options.on.is_none());
     let stop = Stop::default();
     let terminal = session.terminal;
     let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
@@ -73,6 +79,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
             do_all(session, options, (&place, &stored, shelf), &all, &mut state, &stop, &follow)?
         }
     };
+    drop(lock);
     let tally = stored.tally(&state);
     if !finished {
         terminal.warn("stopped; `tokometer sweep --resume` goes on where it was");
@@ -99,6 +106,7 @@ fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize
     let stop = Stop::default();
     let _listening = interrupt::listen(stop.clone(), session.terminal.shared_progress())?;
     let follow = Arc::new(Follow::new(session.terminal.shared_progress(), None));
+    let _lock = run::exclusive(session)?;
     let shelf = prepare::Shelf::empty();
     if !do_all(session, options, (place, &stored, shelf), &[task], &mut state, &stop, &follow)? {
         return Ok(INTERRUPTED);
@@ -114,6 +122,15 @@ fn standing(place: &Place) -> Result<State> {
         sweep::settle(&log);
     }
     Ok(State::read(place)?)
+}
+
+/// The machine's lock: to look at engines and models disturbs a measurement as well. What measures waits for it; who does
+/// not goes on without it.
+fn take_lock(session: &Session<'_>, measures: bool) -> Result<Option<Lock>> {
+    match measures {
+        true => run::exclusive(session).map(Some),
+        false => Ok(run::exclusive_if_idle()),
+    }
 }
 
 /// Opens cases again that are to be measured again.
@@ -142,7 +159,8 @@ fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut Sta
     Ok(())
 }
 
-/// Prepares and measures what is open of these blocks; `shelf` may know engines already. Returns whether it came to the end.
+/// Prepares and measures what is open of these blocks; `shelf` may know engines already. The caller holds the machine's lock.
+/// Returns whether it came to the end.
 fn do_all(
     session: &Session<'_>,
     options: &Sweep,
@@ -152,7 +170,6 @@ fn do_all(
     stop: &Stop,
     follow: &Arc<Follow>,
 ) -> Result<bool> {
-    let _lock = run::exclusive(session)?;
     follow.stage("prepare");
     shelf.fill(session, options.jobs, (stored, blocks), state, stop)?;
     if stop.asked() {

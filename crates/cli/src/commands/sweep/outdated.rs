@@ -40,6 +40,16 @@ pub fn tell(session: &Session<'_>, place: &Place, stored: &Stored, state: &State
     }
 }
 
+/// Says that it is not looked for, where something has been measured.
+pub fn tell_nothing(session: &Session<'_>, stored: &Stored, state: &State) {
+    if stored.tally(state).ok > 0 {
+        session.terminal.say(
+            "whether finished cases are outdated is not looked at: something is measured on this machine, or its lock \
+             cannot be used",
+        );
+    }
+}
+
 /// `a, b, c and 2 more`.
 fn listed(titles: &[String]) -> String {
     let shown = titles[..titles.len().min(LISTED)].join(", ");
