@@ -79,6 +79,10 @@ pub struct Sweep {
     /// Measure cases again that failed or were skipped; their old logs are kept in benchmark_output/superseded/
     #[arg(long)]
     pub retry_failed: bool,
+    /// Measure finished cases again whose engine has another version now, or whose local model has other files; their old
+    /// logs are kept in benchmark_output/superseded/
+    #[arg(long)]
+    pub retry_outdated: bool,
     /// Measure finished cases again as well; their logs stay and count too
     #[arg(long)]
     pub again: bool,
@@ -153,7 +157,7 @@ mod tests {
             assert_eq!(refused(given), Some(ErrorKind::ArgumentConflict), "{given:?}");
         }
         // How it is done may be another way each time.
-        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--no-overlap", "--json"]), None);
+        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--retry-outdated", "--no-overlap", "--json"]), None);
     }
 
     #[test]

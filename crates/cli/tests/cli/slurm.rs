@@ -1,6 +1,6 @@
 //! A real Slurm with three nodes: what is submitted runs, and what becomes of it is told.
 
-use crate::dir::{Dir, Ran, program};
+use crate::dir::{Dir, Ran, names, program};
 use crate::slurm_cluster::{Cluster, NODES};
 use crate::sweep::MATRIX;
 use std::collections::BTreeSet;
@@ -193,10 +193,11 @@ fn what_the_cluster_cannot_give_is_told_before_anything_waits() {
 fn a_sweep_is_measured_by_the_cluster() {
     let Some(cluster) = Cluster::start("sweep") else { return };
     let dir = Dir::new("slurm-sweep");
-    let run = |arguments: &[&str]| {
-        let output = dir.command(arguments).envs([cluster.env()]).output().unwrap();
-        Ran::of(output)
+    let of_version = |version: &str, arguments: &[&str]| {
+        let mut command = dir.command(arguments);
+        Ran::of(command.envs([cluster.env()]).env("TOKOMETER_MOCK_VERSION", version).output().unwrap())
     };
+    let run = |arguments: &[&str]| of_version("1", arguments);
     let ran = run(&[&MATRIX[..], &["--on", "slurm"]].concat());
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     assert!(ran.err.contains("2 task(s) submitted") && ran.err.contains("is done on n"), "{}", ran.err);
@@ -207,6 +208,17 @@ fn a_sweep_is_measured_by_the_cluster() {
     let again = run(&["sweep", "--resume", "--on", "slurm", "--measure-only"]);
     assert!(again.code == 0 && !again.err.contains("submitted"), "{}", again.err);
     assert_eq!(dir.logs().len(), 4);
+    // What another version measured is told, as far as this machine knows, and measured anew by the nodes.
+    let told = of_version("2", &["sweep", "--resume", "--on", "slurm", "--measure-only"]);
+    assert!(told.err.contains("nodes may have other versions): mock 1 (now 2)"), "{}", told.err);
+    let retried = of_version("2", &["sweep", "--resume", "--on", "slurm", "--retry-outdated", "--measure-only"]);
+    assert_eq!(retried.code, 0, "{}\n{}", retried.out, retried.err);
+    assert!(retried.err.contains("2 task(s) submitted"), "{}", retried.err);
+    assert_eq!((dir.logs().len(), names(&dir.path("benchmark_output/superseded")).len()), (4, 4));
+    for log in dir.logs() {
+        let text = fs::read_to_string(dir.path("benchmark_output").join(&log)).unwrap();
+        assert!(text.contains("\nengine_version: 2\n"), "{log}");
+    }
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! `sweep --dry-run`: every case with estimated time, memory and disk, and what will be skipped and why.
+//! `sweep --dry-run`: every case with estimated time, memory and disk, what will be skipped and why, and which finished cases
+//! are outdated.
 
+use super::outdated::Outdated;
 use super::prepare::Shelf;
+use super::reopen::Beginning;
 use super::{Foresight, standing};
+use crate::args::Sweep;
 use crate::commands::{Session, print_json};
 use crate::settings;
 use crate::terminal::{Align, Style, Table, duration};
@@ -24,6 +28,8 @@ struct Row<'a> {
     memory: Option<u64>,
     /// What preparing it writes, as far as sizes are known.
     disk: Vec<Written<'a>>,
+    /// What is another now than when it was measured.
+    outdated: &'a [String],
     note: String,
 }
 
@@ -37,18 +43,21 @@ struct Written<'a> {
 }
 
 /// Lists the plan.
-pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()> {
+pub fn show(session: &Session<'_>, stored: &Stored, options: &Sweep) -> Result<()> {
     let place = Place::new(&session.folders.root);
-    let state = standing(&place)?;
+    let before = standing(&place)?;
     let foresight = Foresight::new(stored);
-    let calibration = foresight.calibration(stored, &state);
-    let (shelf, missing) = look_for_engines(session, stored, &state);
+    let calibration = foresight.calibration(stored, &before);
+    let Beginning { state, mut shelf, look, .. } = Beginning::foretold(session, &place, stored, &before, options)?;
+    let outdated: HashMap<&str, &Outdated> = look.outdated.iter().map(|one| (one.key.as_str(), one)).collect();
+    let missing = look_for_engines(session, stored, &state, &mut shelf);
     let mut ready = Ready::new(session);
     let mut rows = Vec::new();
     for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
         let memory = foresight.memory(planned, None);
         let free = shelf.memory_for(planned).map(|(free, _)| free);
-        let note = match fate(planned, &state, &missing) {
+        let outdated = outdated.get(planned.hash.as_str()).map(|one| one.reasons.as_slice()).unwrap_or_default();
+        let note = match fate(planned, &state, &missing, outdated) {
             Some(note) => note,
             None if memory.zip(free).is_some_and(|(memory, free)| memory.total() > free) => "will not fit".into(),
             None if ready.is(planned) => "model ready".into(),
@@ -59,9 +68,9 @@ pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()>
         let half = foresight.half_precision(&planned.case.model);
         let disk = weights.map(|weights| written(planned, weights, half, &mut ready)).unwrap_or_default();
         let seconds = foresight.seconds(planned, &calibration).filter(|_| open);
-        rows.push(Row { planned, seconds, memory: memory.map(|memory| memory.total()), disk, note });
+        rows.push(Row { planned, seconds, memory: memory.map(|memory| memory.total()), disk, outdated, note });
     }
-    if as_json {
+    if options.json {
         return json_of(session, stored, &rows);
     }
     table(session, &rows);
@@ -84,7 +93,7 @@ pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()>
     terminal.line(&format!("about {} of measuring ({trust}), preparing not counted", duration(seconds)));
     let disk = disk_in_all(&rows);
     terminal.line(&format!("about {:.2} GB of disk for models that are not ready yet", disk as f64 / 1e9));
-    missing.values().for_each(|text| terminal.paragraph(Style::Yellow, text));
+    missing.values().chain(&look.lines(options)).for_each(|text| terminal.paragraph(Style::Yellow, text));
     Ok(())
 }
 
@@ -121,9 +130,10 @@ fn written<'a>(planned: &'a Planned, weights: u64, half: Option<u64>, ready: &mu
 }
 
 /// What is known of it already.
-fn fate(planned: &Planned, state: &State, missing: &BTreeMap<&str, String>) -> Option<String> {
+fn fate(planned: &Planned, state: &State, missing: &BTreeMap<&str, String>, outdated: &[String]) -> Option<String> {
     if let Some(standing) = state.of(&planned.hash) {
         return Some(match standing.finish {
+            Finish::Ok if !outdated.is_empty() => "outdated".into(),
             Finish::Ok => "measured".into(),
             Finish::Failed => "failed before".into(),
             Finish::Skipped => "skipped before".into(),
@@ -140,8 +150,9 @@ fn look_for_engines<'a>(
     session: &Session<'_>,
     stored: &'a Stored,
     state: &State,
-) -> (Shelf, BTreeMap<&'a str, String>) {
-    let (mut shelf, mut missing) = (Shelf::empty(), BTreeMap::new());
+    shelf: &mut Shelf,
+) -> BTreeMap<&'a str, String> {
+    let mut missing = BTreeMap::new();
     let cases = stored.blocks.iter().flat_map(|block| &block.cases);
     for planned in cases.filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()) {
         let name = planned.case.engine.as_str();
@@ -151,7 +162,7 @@ fn look_for_engines<'a>(
             missing.insert(name, text);
         }
     }
-    (shelf, missing)
+    missing
 }
 
 /// Whether preparing the case writes a model of its own.
@@ -244,6 +255,7 @@ fn json_of(session: &Session<'_>, stored: &Stored, rows: &[Row<'_>]) -> Result<(
             json!({
                 "hash": row.planned.hash, "case": row.planned.case, "refused": row.planned.refused, "state": row.note,
                 "seconds": row.seconds, "memory_bytes": row.memory, "disk_bytes": disk,
+                "outdated": row.outdated,
             })
         })
         .collect();
@@ -275,7 +287,7 @@ mod tests {
     }
 
     fn row<'a>(planned: &'a Planned, disk: Vec<Written<'a>>) -> Row<'a> {
-        Row { planned, seconds: None, memory: None, disk, note: String::new() }
+        Row { planned, seconds: None, memory: None, disk, outdated: &[], note: String::new() }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
 //! models ready, `measure` runs block after block, `lanes` those of different GPUs at the same time, `books` keeps what became
-//! of the cases, `outdated` tells which finished ones were measured with another engine or model than there is now, `cluster`
-//! hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
+//! of the cases, `reopen` opens those again that are asked for, `outdated` tells which finished ones were measured with another
+//! engine or model than there is now, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary`
+//! what came of it.
 
 mod books;
 mod cluster;
@@ -15,6 +16,7 @@ mod measure;
 mod outdated;
 mod plan;
 mod prepare;
+mod reopen;
 mod summary;
 
 pub use foresee::Foresight;
@@ -25,11 +27,10 @@ use crate::args::Sweep;
 use crate::interrupt;
 use anyhow::{Result, bail};
 use follow::Follow;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tokometer_core::machine::{Lock, Machine};
+use tokometer_core::machine::Machine;
 use tokometer_core::run::Stop;
-use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
+use tokometer_core::sweep::{self, Finish, Place, State, Stored};
 
 /// The command.
 pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
@@ -42,23 +43,15 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         false => plan::stored(session, options)?,
     };
     if options.dry_run {
-        dry_run::show(session, &stored, options.json)?;
+        dry_run::show(session, &stored, options)?;
         return Ok(OK);
     }
     let _own = place.lock()?;
     if !options.resume {
         stored.write(&place)?;
     }
-    let mut state = standing(&place)?;
-    reopen(session, &place, &stored, &mut state, options)?;
-    let lock = take_lock(session, options.on.is_none() && stored.tally(&state).open > 0)?;
-    let mut shelf = prepare::Shelf::empty();
-    if options.on.is_none() {
-        match &lock {
-            Some(_) => outdated::tell(session, &place, &stored, &state, &mut shelf),
-            None => outdated::tell_nothing(session, &stored, &state),
-        }
-    }
+    let reopen::Beginning { mut state, shelf, lock, .. } =
+        reopen::Beginning::new(session, &place, &stored, &standing(&place)?, options)?;
     // A node of a cluster may be this very machine.
     let lock = lock.filter(|_| options.on.is_none());
     let stop = Stop::default();
@@ -122,41 +115,6 @@ fn standing(place: &Place) -> Result<State> {
         sweep::settle(&log);
     }
     Ok(State::read(place)?)
-}
-
-/// The machine's lock: to look at engines and models disturbs a measurement as well. What measures waits for it; who does
-/// not goes on without it.
-fn take_lock(session: &Session<'_>, measures: bool) -> Result<Option<Lock>> {
-    match measures {
-        true => run::exclusive(session).map(Some),
-        false => Ok(run::exclusive_if_idle()),
-    }
-}
-
-/// Opens cases again that are to be measured again.
-fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut State, options: &Sweep) -> Result<()> {
-    let mut aside: Vec<PathBuf> = Vec::new();
-    for host in stored.machines() {
-        *state = state.on_host(host);
-        for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
-            let Some(standing) = state.of(&planned.hash) else { continue };
-            let failed = standing.finish != Finish::Ok;
-            if failed && (options.retry_failed || options.again) {
-                aside.push(place.output().join(&standing.log));
-                state.reopen(&planned.hash);
-            } else if options.again {
-                state.reopen(&planned.hash);
-            }
-        }
-    }
-    *state = state.on_host(None);
-    sweep::put_aside(place, &aside)?;
-    let Tally { total, ok, failed, skipped, open } = stored.tally(state);
-    session.terminal.say(&format!(
-        "sweep: {total} case(s) in {} block(s); {ok} measured, {failed} failed, {skipped} skipped before, {open} to do",
-        stored.blocks.len()
-    ));
-    Ok(())
 }
 
 /// Prepares and measures what is open of these blocks; `shelf` may know engines already. The caller holds the machine's lock.
