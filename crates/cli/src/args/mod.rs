@@ -156,6 +156,7 @@ Examples:
   tokometer sweep --resume --retry-outdated    after an engine's update
   tokometer sweep --size 8B --device CUDA0,CUDA1 --depth 0,2048 --overlap
   tokometer sweep --size 8B --quantize all --on slurm
+  tokometer sweep --size 8B --quantize all --on slurm --node-models /scratch/models
 
 Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in
 rounds. A finished case is never measured again unless asked: --again measures all and keeps the old figures beside the new

@@ -4,7 +4,7 @@
 use super::outdated::Outdated;
 use super::prepare::Shelf;
 use super::reopen::Beginning;
-use super::{Foresight, standing};
+use super::{Foresight, cluster, standing};
 use crate::args::Sweep;
 use crate::commands::{Session, print_json};
 use crate::settings;
@@ -51,7 +51,8 @@ pub fn show(session: &Session<'_>, stored: &Stored, options: &Sweep) -> Result<(
     let Beginning { state, mut shelf, look, .. } = Beginning::foretold(session, &place, stored, &before, options)?;
     let outdated: HashMap<&str, &Outdated> = look.outdated.iter().map(|one| (one.key.as_str(), one)).collect();
     let missing = look_for_engines(session, stored, &state, &mut shelf);
-    let mut ready = Ready::new(session);
+    let on_nodes = options.on.as_ref().and_then(|_| cluster::asked(session, options, Some(stored)).node_models);
+    let mut ready = if on_nodes.is_some() { Ready::unseen() } else { Ready::new(session) };
     let mut rows = Vec::new();
     for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
         let memory = foresight.memory(planned, None);
@@ -91,8 +92,17 @@ pub fn show(session: &Session<'_>, stored: &Stored, options: &Sweep) -> Result<(
     let seconds: f64 = rows.iter().filter_map(|row| row.seconds).sum();
     let trust = if calibration.knows_something() { "by what was measured here" } else { "a first guess" };
     terminal.line(&format!("about {} of measuring ({trust}), preparing not counted", duration(seconds)));
-    let disk = disk_in_all(&rows);
-    terminal.line(&format!("about {:.2} GB of disk for models that are not ready yet", disk as f64 / 1e9));
+    let disk = disk_in_all(&rows) as f64 / 1e9;
+    let disk = match on_nodes {
+        Some(folder) => {
+            let folder = folder.display();
+            format!(
+                "up to {disk:.2} GB of disk for models in {folder} of each node; what is ready there is not seen from here"
+            )
+        }
+        None => format!("about {disk:.2} GB of disk for models that are not ready yet"),
+    };
+    terminal.paragraph(Style::Plain, &disk);
     missing.values().chain(&look.lines(options)).for_each(|text| terminal.paragraph(Style::Yellow, text));
     Ok(())
 }
@@ -173,7 +183,8 @@ fn is_written(planned: &Planned) -> bool {
 
 /// Which models lie in the store: by the manifests there, for nothing is to be downloaded or hashed here.
 struct Ready {
-    store: Store,
+    /// `None` for that of a node, which cannot be seen from here.
+    store: Option<Store>,
     /// Engine, model and native type.
     models: Vec<(String, String, String)>,
     /// Whether a model has its checkpoint, as far as that has been asked.
@@ -188,7 +199,12 @@ impl Ready {
                 models.push((manifest.engine, manifest.source.model, manifest.native));
             }
         }
-        Ready { store, models, checkpoints: HashMap::new() }
+        Ready { store: Some(store), models, checkpoints: HashMap::new() }
+    }
+
+    /// On nodes that prepare models on their own disks: nothing is taken to be there.
+    fn unseen() -> Ready {
+        Ready { store: None, models: Vec::new(), checkpoints: HashMap::new() }
     }
 
     fn is(&self, planned: &Planned) -> bool {
@@ -206,7 +222,11 @@ impl Ready {
         if let Some(known) = self.checkpoints.get(model) {
             return *known;
         }
-        let is_there = !model.parse::<ModelRef>().is_ok_and(|model| is_to_be_made(&self.store, &model));
+        let is_there = match (&self.store, model.parse::<ModelRef>()) {
+            (Some(store), Ok(model)) => !is_to_be_made(store, &model),
+            (None, Ok(model)) => !matches!(model, ModelRef::Synthetic(_)),
+            (_, Err(_)) => true,
+        };
         self.checkpoints.insert(model.to_owned(), is_there);
         is_there
     }
@@ -283,7 +303,7 @@ mod tests {
     fn ready(natives: &[&str]) -> Ready {
         let model = |native: &&str| ("llamacpp".to_owned(), "synthetic:1B".to_owned(), (*native).to_owned());
         let store = Store::new("/nowhere/models".into());
-        Ready { store, models: natives.iter().map(model).collect(), checkpoints: HashMap::new() }
+        Ready { store: Some(store), models: natives.iter().map(model).collect(), checkpoints: HashMap::new() }
     }
 
     fn row<'a>(planned: &'a Planned, disk: Vec<Written<'a>>) -> Row<'a> {
@@ -301,5 +321,7 @@ mod tests {
         let rows = [row(&q8, disk(&q8, 9, &["F16"])), row(&q8, Vec::new())];
         assert_eq!(disk_in_all(&rows), 16 + 9);
         assert_eq!(disk_in_all(&[row(&q8, disk(&q8, 9, &["Q8_0"]))]), 16);
+        // What cannot be seen is taken to be missing.
+        assert_eq!(disk_in_all(&[row(&q8, written(&q8, 9, Some(16), &mut Ready::unseen()))]), 16 + 16 + 9);
     }
 }

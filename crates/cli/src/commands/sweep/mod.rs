@@ -63,7 +63,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         (true, _) => {
             follow.stage("cluster");
             let on = cluster::OnSlurm { session, place: &place, stop: &stop, follow: &follow };
-            let finished = on.all(&stored, &state, &session.config.sweep.slurm)?;
+            let finished = on.all(&stored, &state, &cluster::asked(session, options, Some(&stored)))?;
             state = standing(&place)?;
             finished
         }
@@ -90,6 +90,8 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
 
 /// One block, as a task of a cluster: who submitted it has the plan, reports, and tells how far all of them are.
 fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize) -> Result<u8> {
+    let own = options.node_models.as_ref().map(|models| session.with_models(models));
+    let session = own.as_ref().unwrap_or(session);
     let stored = Stored::read(place)?;
     if task >= stored.blocks.len() {
         bail!("there is no block {task} in {}: the plan has {}", place.plan().display(), stored.blocks.len());
