@@ -16,6 +16,8 @@ use tokometer_core::prepare::Store;
 pub struct Folders {
     /// The working folder itself.
     pub root: PathBuf,
+    /// Prepared models.
+    pub models: PathBuf,
     /// The configuration file that was named, for programs that are started in turn.
     pub config: Option<PathBuf>,
     /// The interpreter that was named, likewise.
@@ -25,12 +27,17 @@ pub struct Folders {
 impl Folders {
     /// Below that working folder.
     pub fn new(global: &Global) -> Folders {
-        Folders { root: global.dir.clone(), config: global.config.clone(), python: global.python.clone() }
+        Folders {
+            root: global.dir.clone(),
+            models: global.dir.join("models"),
+            config: global.config.clone(),
+            python: global.python.clone(),
+        }
     }
 
     /// Prepared models.
     pub fn store(&self) -> Store {
-        Store::new(self.root.join("models"))
+        Store::new(self.models.clone())
     }
 
     /// Raw logs and CSV.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub enum Error {
     /// The file system is too full.
     #[error(
-        "not enough disk space at {path}: {} needed, {} free; free some space, or choose another disk with --dir (for the hub's cache: HF_HOME)",
+        "not enough disk space at {path}: {} needed, {} free; free some space, or choose another disk with --dir (for the nodes of a cluster: --node-models, for the hub's cache: HF_HOME)",
         amount(*.needed),
         amount(*.available)
     )]

@@ -5,7 +5,7 @@
 //! `allocate_mb` of real memory that loading takes and touches, and
 //! `fault`, one of [`FAULTS`]. `fault_launch=N` limits the fault to the N-th process that counts itself in the file
 //! `fault_counter`; `fail_random=FILE` makes generations fail at random, see [`dice`]. For `complete` see [`complete`]; for GPUs, and for
-//! mocks that look at each other, [`floor`].
+//! mocks that look at each other, [`floor`]. The variable `TOKOMETER_MOCK_VERSION` names another version than 1.
 //!
 //! `TOKOMETER_MOCK_WITHOUT` in the environment names a request that this mock does not offer.
 //!
@@ -359,7 +359,7 @@ fn hello() -> Hello {
     Hello {
         protocol: VERSION,
         engine: "mock".into(),
-        engine_version: "1".into(),
+        engine_version: std::env::var("TOKOMETER_MOCK_VERSION").unwrap_or_else(|_| "1".into()),
         worker_version: env!("CARGO_PKG_VERSION").into(),
         build: BTreeMap::new(),
         devices: floor::devices(),

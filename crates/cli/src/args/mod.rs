@@ -153,13 +153,17 @@ Examples:
   tokometer sweep                    the matrix of [sweep] in tokometer.toml
   tokometer sweep --resume           go on after Ctrl-C, a crash, a full disk or a reboot
   tokometer sweep --resume --retry-failed
+  tokometer sweep --resume --retry-outdated    after an engine's update
   tokometer sweep --size 8B --device CUDA0,CUDA1 --depth 0,2048 --overlap
   tokometer sweep --size 8B --quantize all --on slurm
+  tokometer sweep --size 8B --quantize all --on slurm --node-models /scratch/models
 
 Every combination is a case. Cases that are compared (the same model, workload and threads) are measured together, in
-rounds. A finished case is never measured again unless asked (--again). What an engine does not offer, what does not fit into
-memory and what fails is a row with its reason, and the rest goes on. At the end the raw logs are collated, analyzed, plotted
-and presented. Ctrl-C once finishes the case that is being measured, twice stops now.")]
+rounds. A finished case is never measured again unless asked: --again measures all and keeps the old figures beside the new
+ones, --retry-outdated measures those in whose place there is another engine version or model now, and puts the old ones
+aside. What an engine does not offer, what does not fit into memory and what fails is a row with its reason
+(--retry-failed tries it again), and the rest goes on. At the end the raw logs are collated, analyzed, plotted and presented.
+Ctrl-C once finishes the case that is being measured, twice stops now.")]
     Sweep(Box<Sweep>),
     /// How far the sweep in this folder is, from any terminal
     #[command(after_help = "\

@@ -79,6 +79,10 @@ pub struct Sweep {
     /// Measure cases again that failed or were skipped; their old logs are kept in benchmark_output/superseded/
     #[arg(long)]
     pub retry_failed: bool,
+    /// Measure finished cases again whose engine has another version now, or whose local model has other files; their old
+    /// logs are kept in benchmark_output/superseded/
+    #[arg(long)]
+    pub retry_outdated: bool,
     /// Measure finished cases again as well; their logs stay and count too
     #[arg(long)]
     pub again: bool,
@@ -95,6 +99,10 @@ pub struct Sweep {
     /// Hand the blocks to a cluster, a whole node for each; [sweep.slurm] in tokometer.toml says what is asked for
     #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"])]
     pub on: Option<String>,
+    /// With --on: a folder on each node's own disk in which tasks prepare the models that they need, in place of models/ in
+    /// the folder that all share
+    #[arg(long, value_name = "DIR", requires = "on")]
+    pub node_models: Option<PathBuf>,
     /// The block of a task, from 0: what a cluster runs
     #[arg(long, value_name = "N", hide = true)]
     pub task: Option<usize>,
@@ -153,7 +161,18 @@ mod tests {
             assert_eq!(refused(given), Some(ErrorKind::ArgumentConflict), "{given:?}");
         }
         // How it is done may be another way each time.
-        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--no-overlap", "--json"]), None);
+        assert_eq!(refused(&["--jobs", "2", "--retry-failed", "--retry-outdated", "--no-overlap", "--json"]), None);
+    }
+
+    #[test]
+    fn models_on_nodes_need_a_cluster_and_may_be_named_anew() {
+        let parse = |words: &[&str]| {
+            let words = ["tokometer", "sweep", "--node-models", "/scratch"].iter().chain(words);
+            Args::try_parse_from(words).map(drop).map_err(|error| error.kind())
+        };
+        assert_eq!(parse(&[]), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse(&["--resume", "--on", "slurm"]), Ok(()));
+        assert_eq!(parse(&["--on", "slurm", "--task", "3"]), Ok(()));
     }
 
     #[test]

@@ -53,6 +53,18 @@ pub struct Session<'a> {
     pub global: crate::args::Global,
 }
 
+impl<'a> Session<'a> {
+    /// The same with models in another folder.
+    pub fn with_models(&self, models: &Path) -> Session<'a> {
+        Session {
+            terminal: self.terminal,
+            folders: Folders { models: models.to_owned(), ..self.folders.clone() },
+            config: self.config.clone(),
+            global: self.global.clone(),
+        }
+    }
+}
+
 /// Runs the command that was typed.
 pub fn dispatch(args: &Args, terminal: &Terminal) -> Result<u8> {
     match &args.command {

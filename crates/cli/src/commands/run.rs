@@ -112,6 +112,12 @@ pub fn exclusive(session: &Session<'_>) -> Result<Lock> {
     Ok(Lock::acquire(&Lock::default_path(), waiting)?)
 }
 
+/// The machine's lock where nobody has it, for what may as well be left out. `None` also where the file cannot be used, as on
+/// machines where nothing is measured.
+pub fn exclusive_if_idle() -> Option<Lock> {
+    Lock::try_acquire(&Lock::default_path()).ok().flatten()
+}
+
 /// Cases with their models and workers; what cannot be prepared goes to `failed` and the rest goes on.
 fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &mut Vec<String>) -> Vec<Job> {
     let mut jobs = Vec::new();

@@ -21,5 +21,6 @@ mod server;
 mod slurm;
 mod slurm_cluster;
 mod sweep;
+mod sweep_outdated;
 mod sweep_overlap;
 mod tinygrad;

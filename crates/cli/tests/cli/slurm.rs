@@ -1,6 +1,7 @@
 //! A real Slurm with three nodes: what is submitted runs, and what becomes of it is told.
 
-use crate::dir::{Dir, Ran, program};
+use crate::dir::{Dir, Ran, names, program};
+use crate::rounds::logs;
 use crate::slurm_cluster::{Cluster, NODES};
 use crate::sweep::MATRIX;
 use std::collections::BTreeSet;
@@ -193,10 +194,11 @@ fn what_the_cluster_cannot_give_is_told_before_anything_waits() {
 fn a_sweep_is_measured_by_the_cluster() {
     let Some(cluster) = Cluster::start("sweep") else { return };
     let dir = Dir::new("slurm-sweep");
-    let run = |arguments: &[&str]| {
-        let output = dir.command(arguments).envs([cluster.env()]).output().unwrap();
-        Ran::of(output)
+    let of_version = |version: &str, arguments: &[&str]| {
+        let mut command = dir.command(arguments);
+        Ran::of(command.envs([cluster.env()]).env("TOKOMETER_MOCK_VERSION", version).output().unwrap())
     };
+    let run = |arguments: &[&str]| of_version("1", arguments);
     let ran = run(&[&MATRIX[..], &["--on", "slurm"]].concat());
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     assert!(ran.err.contains("2 task(s) submitted") && ran.err.contains("is done on n"), "{}", ran.err);
@@ -207,6 +209,71 @@ fn a_sweep_is_measured_by_the_cluster() {
     let again = run(&["sweep", "--resume", "--on", "slurm", "--measure-only"]);
     assert!(again.code == 0 && !again.err.contains("submitted"), "{}", again.err);
     assert_eq!(dir.logs().len(), 4);
+    // What another version measured is told, as far as this machine knows, and measured anew by the nodes.
+    let told = of_version("2", &["sweep", "--resume", "--on", "slurm", "--measure-only"]);
+    assert!(told.err.contains("nodes may have other versions): mock 1 (now 2)"), "{}", told.err);
+    let retried = of_version("2", &["sweep", "--resume", "--on", "slurm", "--retry-outdated", "--measure-only"]);
+    assert_eq!(retried.code, 0, "{}\n{}", retried.out, retried.err);
+    assert!(retried.err.contains("2 task(s) submitted"), "{}", retried.err);
+    assert_eq!((dir.logs().len(), names(&dir.path("benchmark_output/superseded")).len()), (4, 4));
+    for log in dir.logs() {
+        let text = fs::read_to_string(dir.path("benchmark_output").join(&log)).unwrap();
+        assert!(text.contains("\nengine_version: 2\n"), "{log}");
+    }
+    nodes_prepare_models_on_their_own_disks(&cluster);
+}
+
+/// Two blocks of one case whose model is to be prepared.
+const PREPARED: &str = "sweep --engine llamacpp --model synthetic:tiny --quantize nf4 --depth 0,16 --prompt-tokens 8 \
+    --gen-tokens 4 --launches 1 --repetitions 1 --threads 1 --measure-only";
+
+/// What is printed while the model of [`PREPARED`] is made.
+const MAKES: &str = "quantize synthetic-tiny to Q4_K_M";
+
+/// The nodes of the test share one disk: what one has made the others find.
+fn nodes_prepare_models_on_their_own_disks(cluster: &Cluster) {
+    let dir = Dir::new("slurm-models");
+    let disk = dir.path("disk/models");
+    let run = |words: &[&str]| Ran::of(dir.command(words).envs([cluster.env()]).output().unwrap());
+    let on_nodes = ["--on", "slurm", "--node-models", disk.to_str().unwrap()];
+    let words: Vec<&str> = PREPARED.split_whitespace().chain(on_nodes).collect();
+    let foretold = run(&[&words[..], &["--dry-run"]].concat()).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(foretold.contains("of each node; what is ready there is not seen from here"), "{foretold}");
+    let ran = run(&words);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("2 case(s): 2 measured"), "{}", ran.out);
+    // The checkpoint, what it was converted to, and what that was quantized to: made once, and none of it in the shared folder.
+    assert_eq!(names(&disk).iter().filter(|name| !name.starts_with('.')).count(), 3, "{:?}", names(&disk));
+    let outputs = || names(&dir.path("sweep/slurm")).into_iter().filter(|name| name.ends_with(".out"));
+    let makes = |name: &String| fs::read_to_string(dir.path("sweep/slurm").join(name)).unwrap().contains(MAKES);
+    assert_eq!((outputs().count(), outputs().filter(makes).count()), (2, 1));
+    for events in logs(&dir) {
+        let manifest = &events[0]["manifest"];
+        for files in [&manifest["files"], &manifest["source"]["files"]] {
+            assert_eq!(files[0]["sha256"].as_str().map(str::len), Some(64), "{manifest}");
+        }
+    }
+    // It goes on with the folder that it was begun with.
+    fs::remove_file(dir.path("benchmark_output").join(dir.logs().remove(0))).unwrap();
+    let ran = run(&["sweep", "--resume", "--on", "slurm", "--measure-only"]);
+    assert!(ran.code == 0 && ran.err.contains("1 task(s) submitted"), "{}\n{}", ran.out, ran.err);
+    assert!(!dir.path("models").exists(), "models were prepared in the shared folder");
+}
+
+#[test]
+fn a_task_prepares_models_where_it_is_told_and_the_next_one_finds_them() {
+    let dir = Dir::new("slurm-task-models");
+    dir.ok(&PREPARED.split_whitespace().collect::<Vec<_>>());
+    // Only the plan is left.
+    ["benchmark_output", "models"].iter().for_each(|name| fs::remove_dir_all(dir.path(name)).unwrap());
+    let disk = dir.path("disk/models");
+    let task = |number: &str| {
+        dir.ok(&["sweep", "--on", "slurm", "--task", number, "--node-models", disk.to_str().unwrap()]).err
+    };
+    let (first, second) = (task("0"), task("1"));
+    assert!(first.contains(MAKES) && !second.contains(MAKES), "{first}\n{second}");
+    assert!(!dir.path("models").exists());
+    assert_eq!(dir.logs().len(), 2);
 }
 
 #[test]

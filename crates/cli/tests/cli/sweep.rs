@@ -95,7 +95,7 @@ fn a_sweep_goes_from_nothing_to_the_presentation() {
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, text.replacen("engine_version: 1\n", "engine_version: 0.9\n", 1)).unwrap();
     let ran = dir.ok(&["sweep", "--resume", "--measure-only"]);
-    ran.fails(0, &["mock 0.9 (now 1): mock ", "--again", " 0 to do"]);
+    ran.fails(0, &["mock 0.9 (now 1): mock ", "--resume --retry-outdated", " 0 to do"]);
     assert_eq!(dir.logs(), logs);
     // Asked for again, new logs come beside the old ones.
     dir.ok(&matrix(&["--measure-only", "--again"]));

@@ -1,5 +1,6 @@
 //! One measurement at a time on a machine.
 
+use crate::disk;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,25 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(wrap(error)),
         }
+        Ok(Lock::on(file))
+    }
+
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked.
+    pub fn try_acquire(path: &Path) -> Result<Option<Lock>, LockError> {
+        let wrap = |source| LockError { path: path.to_owned(), source };
+        let file = open(path).map_err(wrap)?;
+        match disk::try_lock(&file) {
+            Ok(()) => Ok(Some(Lock::on(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(wrap(error)),
+        }
+    }
+
+    /// On a file that is locked: it names this process.
+    fn on(mut file: File) -> Lock {
         // Whoever else's file this is keeps what it holds.
         let mut old = String::new();
         let read = file.rewind().and_then(|()| file.read_to_string(&mut old));
@@ -61,7 +81,7 @@ impl Lock {
                 .and_then(|()| file.rewind())
                 .and_then(|()| writeln!(file, "{HOLDER}{}", std::process::id()));
         }
-        Ok(Lock { _file: file })
+        Lock { _file: file }
     }
 }
 
@@ -99,5 +119,16 @@ mod tests {
         assert!(!thread.is_finished());
         drop(first);
         thread.join().unwrap();
+    }
+    #[test]
+    fn who_need_not_wait_does_not() {
+        let path = std::env::temp_dir().join(format!("tokometer-lock-free-{}", std::process::id()));
+        let first = Lock::try_acquire(&path).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("process {}\n", std::process::id()));
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        drop(first);
+        assert!(Lock::try_acquire(&path).unwrap().is_some());
+        std::fs::remove_file(&path).unwrap();
+        assert!(Lock::try_acquire(Path::new("/nowhere/lock")).is_err());
     }
 }

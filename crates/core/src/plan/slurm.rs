@@ -2,6 +2,7 @@
 
 use super::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What every task of a sweep asks of the cluster. What is not set is left to the cluster's defaults. Whole nodes are
 /// always asked for: two measurements on one machine disturb each other.
@@ -28,6 +29,9 @@ pub struct SlurmOptions {
     pub max_running: Option<u32>,
     /// How often a task is submitted at most before its failure stands.
     pub tries: u32,
+    /// A folder on each node's own disk in which tasks prepare the models that they need. `None`: `models/` in the folder
+    /// that all share.
+    pub node_models: Option<PathBuf>,
     /// Shell lines that run before each task, as `module load cuda`. The first that fails fails the task.
     pub setup: String,
     /// Further arguments of sbatch, as they are.
@@ -47,6 +51,7 @@ impl Default for SlurmOptions {
             every_node: false,
             max_running: None,
             tries: 2,
+            node_models: None,
             setup: String::new(),
             extra: Vec::new(),
         }
@@ -88,6 +93,13 @@ impl SlurmOptions {
         if self.nodes.iter().any(|node| node.trim().is_empty()) {
             return refuse("a name in nodes is empty".to_owned());
         }
+        if let Some(folder) = self.node_models.as_ref().filter(|folder| !folder.is_absolute()) {
+            return refuse(format!(
+                "node-models (--node-models) is {:?}, which would lie in the folder that all nodes share; name a folder on \
+                 their own disks from the root on, as /scratch/models",
+                folder.display().to_string()
+            ));
+        }
         for word in &self.extra {
             let name = word.split('=').next().unwrap_or(word);
             if OURS.contains(&name) || word.starts_with("-a") || word.starts_with("-o") || word.starts_with("-e") {
@@ -109,11 +121,12 @@ mod tests {
 
     #[test]
     fn the_keys_are_those_of_the_command_line() {
-        let text =
-            "partition = \"gpu\"\nevery-node = true\nmax-running = 4\nnodes = [\"n[1-2]\"]\nextra = [\"--nice=5\"]\n";
+        let text = "partition = \"gpu\"\nevery-node = true\nmax-running = 4\nnodes = [\"n[1-2]\"]\nextra = [\"--nice=5\"]\n\
+                    node-models = \"/scratch/models\"\n";
         let options: SlurmOptions = toml::from_str(text).unwrap();
         assert_eq!((options.every_node, options.max_running, options.tries), (true, Some(4), 2));
         assert_eq!(options.values(), [("partition", "gpu")]);
+        assert_eq!(options.node_models, Some("/scratch/models".into()));
         options.validate().unwrap();
         let error = toml::from_str::<SlurmOptions>("every_node = true\n").unwrap_err().to_string();
         assert!(error.contains("every-node"), "{error}");
@@ -126,6 +139,7 @@ mod tests {
             ("max-running = 0", "max-running is 0"),
             ("time = \"\"", "time is empty"),
             ("nodes = [\" \"]", "a name in nodes is empty"),
+            ("node-models = \"models\"", "which would lie in the folder that all nodes share"),
             ("extra = [\"--array=1\"]", "\"--array=1\""),
             ("extra = [\"-o/tmp/x\"]", "\"-o/tmp/x\""),
             ("extra = [\"--nice\", \"5\"]", "one word each"),

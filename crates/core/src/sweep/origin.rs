@@ -15,6 +15,8 @@ use std::path::Path;
 /// The engine and the model of a finished log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
+    /// The machine's hostname, where the log tells it.
+    pub host: Option<String>,
     /// The engine's version with the settings of its own, where it told one.
     pub version: Option<String>,
     /// The files that the model was made from; none where the engine loads no model.
@@ -41,13 +43,19 @@ impl Origin {
     }
 
     fn of_log(log: &Path) -> Option<Origin> {
-        let version = head(log).ok()??.remove("engine_version");
+        let mut head = head(log).ok()??;
+        let (host, version) = (head.remove("hostname"), head.remove("engine_version"));
         let lines = BufReader::new(File::open(log).ok()?).split(b'\n');
         // The first event stands behind the blank line.
         let mut body = lines.skip_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()));
         let plan: Plan = serde_json::from_slice(&body.nth(1)?.ok()?).ok()?;
         let files = plan.manifest.map(|made| made.source.files).unwrap_or_default();
-        Some(Origin { version, files })
+        Some(Origin { host, version, files })
+    }
+
+    /// Whether another machine than the one of that name measured.
+    pub fn is_of_another_machine(&self, hostname: &str) -> bool {
+        self.host.as_deref().is_some_and(|host| host != hostname)
     }
 
     /// The version that measured, if the engine of the case says another of itself `now`.
@@ -55,5 +63,29 @@ impl Origin {
         let then = self.version.as_deref()?;
         let same = now.is_empty() || then == versioned(now, &case.settings.options).trim();
         (!same).then_some(then)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::Dir;
+
+    #[test]
+    fn a_log_tells_machine_version_and_files() {
+        let dir = Dir::new();
+        let place = Place::new(dir.path());
+        std::fs::create_dir_all(place.output()).unwrap();
+        let head = "tokometer-log: 1\nhostname: n1\nengine_version: b1\n\n";
+        let plan =
+            r#"{"event":"plan","manifest":{"source":{"model":"m","files":[{"name":"a","bytes":3,"sha256":"ab"}]}}}"#;
+        std::fs::write(place.output().join("whole.txt"), format!("{head}{plan}\n{{}}\n")).unwrap();
+        std::fs::write(place.output().join("cut.txt"), head).unwrap();
+        let mut origins = Origin::of_logs(&place, &["whole.txt", "cut.txt", "gone.txt"]);
+        assert!(origins[1..].iter().all(Option::is_none));
+        let origin = origins.remove(0).unwrap();
+        let file = SourceFile { name: "a".into(), bytes: 3, sha256: "ab".into() };
+        assert_eq!((origin.version.as_deref(), origin.files.as_slice()), (Some("b1"), &[file][..]));
+        assert!(origin.is_of_another_machine("n2") && !origin.is_of_another_machine("n1"));
     }
 }

@@ -4,6 +4,7 @@
 use super::journal::{Entry, Finish, Journal};
 use super::{Place, Result, Stored, logs};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Where a case stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Standing {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     ended: HashMap<String, Standing>,
+    /// Finished logs beside the one by which a case stands: what `--again` measured counts together.
+    others: Arc<HashMap<String, Vec<String>>>,
     /// The machine whose cases are looked at, where every machine measures the whole matrix.
     host: Option<String>,
 }
@@ -64,6 +67,7 @@ impl State {
         let entries = Journal::read(place)?;
         let mut state = State::default();
         let mut known: HashSet<&str> = HashSet::new();
+        let mut others: HashMap<String, Vec<String>> = HashMap::new();
         for entry in &entries {
             let Entry::Done { case, finish, log, reason, seconds, decode_tok_s } = entry else { continue };
             known.insert(log);
@@ -75,20 +79,27 @@ impl State {
                     seconds: *seconds,
                     decode_tok_s: *decode_tok_s,
                 };
-                state.ended.insert(case.clone(), standing);
+                let before = state.ended.insert(case.clone(), standing).filter(|before| before.log != *log);
+                if let Some(before) = before {
+                    others.entry(case.clone()).or_default().push(before.log);
+                }
             }
         }
         for found in logs::unknown(&output, &names, &known)? {
             let logs::Found { name, case, finish, reason } = found;
-            let standing = Standing { finish, log: name, reason, seconds: None, decode_tok_s: None };
-            state.ended.entry(case).or_insert(standing);
+            if state.ended.contains_key(&case) {
+                others.entry(case).or_default().push(name);
+                continue;
+            }
+            state.ended.insert(case, Standing { finish, log: name, reason, seconds: None, decode_tok_s: None });
         }
+        state.others = Arc::new(others);
         Ok(state)
     }
 
     /// The same cases as they stand on one machine, where every machine measures all of them.
     pub fn on_host(&self, host: Option<&str>) -> State {
-        State { ended: self.ended.clone(), host: host.map(str::to_owned) }
+        State { ended: self.ended.clone(), others: Arc::clone(&self.others), host: host.map(str::to_owned) }
     }
 
     /// Why cases failed or were skipped.
@@ -110,6 +121,11 @@ impl State {
             Some(_) => self.ended.get(&self.key(case)),
             None => self.ended.get(case),
         }
+    }
+
+    /// Names of the case's further finished logs, as far as they were there when this was read.
+    pub fn others(&self, case: &str) -> &[String] {
+        self.others.get(&self.key(case)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Notes what became of a case.
@@ -134,5 +150,32 @@ impl State {
             }
         }
         tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::Dir;
+
+    fn done(log: &str) -> Entry {
+        let (case, log) = ("c@n1".to_owned(), log.to_owned());
+        Entry::Done { case, finish: Finish::Ok, log, reason: None, seconds: None, decode_tok_s: None }
+    }
+
+    #[test]
+    fn a_case_stands_by_its_last_log_and_the_others_are_known() {
+        let dir = Dir::new();
+        let place = Place::new(dir.path());
+        std::fs::create_dir_all(place.output()).unwrap();
+        let log = |name: &str, text: &str| std::fs::write(place.output().join(name), text).unwrap();
+        ["a.txt", "b.txt"].iter().for_each(|name| log(name, ""));
+        log("c.txt", "tokometer-log: 1\nsweep_case: c@n1\n\n");
+        // One has gone, one was written down twice.
+        Journal::new(&place).append(&["a.txt", "gone.txt", "b.txt", "b.txt"].map(done)).unwrap();
+        let state = State::read(&place).unwrap().on_host(Some("n1"));
+        assert_eq!(state.of("c").map(|standing| standing.log.as_str()), Some("b.txt"));
+        assert_eq!(state.others("c"), ["a.txt", "c.txt"]);
+        assert!(state.on_host(None).others("c").is_empty());
     }
 }

@@ -36,6 +36,9 @@ pub struct Stored {
     /// The machines that each measure all of it; empty where the cases are measured once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// `--node-models`, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_models: Option<std::path::PathBuf>,
     /// Cases that rules left out.
     pub excluded: usize,
     /// The cases, in blocks.

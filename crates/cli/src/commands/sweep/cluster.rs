@@ -2,7 +2,7 @@
 //! is `tokometer sweep --task N` in the same folder, which must be on a disk that all nodes see.
 
 use super::Follow;
-use crate::args::Global;
+use crate::args::{Global, Sweep};
 use crate::commands::Session;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -26,6 +26,14 @@ pub struct OnSlurm<'a> {
     pub stop: &'a Stop,
     /// Who tells how far it is.
     pub follow: &'a Follow,
+}
+
+/// What the cluster is asked for: `[sweep.slurm]` as it is now. Where models are prepared is said by the flag, by the one that
+/// the sweep was begun with, or there.
+pub fn asked(session: &Session<'_>, options: &Sweep, begun: Option<&Stored>) -> SlurmOptions {
+    let flag = options.node_models.clone().or_else(|| begun?.node_models.clone());
+    let configured = &session.config.sweep.slurm;
+    SlurmOptions { node_models: flag.or_else(|| configured.node_models.clone()), ..configured.clone() }
 }
 
 /// The nodes that each measure all, if the options ask for that.
@@ -52,7 +60,7 @@ impl OnSlurm<'_> {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let folder = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
         let shell = System::default();
-        let slurm = Slurm { shell: &shell, options, command: self.command(&folder)?, folder };
+        let slurm = Slurm { shell: &shell, options, command: self.command(&folder, options)?, folder };
         let mut follower = Follower::new(&remembered(&slurm.folder)?);
         // What was submitted before may still run.
         follower.look(&slurm)?;
@@ -137,7 +145,7 @@ impl OnSlurm<'_> {
     }
 
     /// The command line of a task.
-    fn command(&self, folder: &Path) -> Result<String> {
+    fn command(&self, folder: &Path, options: &SlurmOptions) -> Result<String> {
         let program = std::env::current_exe().context("cannot find the program itself")?;
         let root = folder.parent().and_then(Path::parent).context("the working folder has no path")?;
         let mut words = vec![
@@ -149,9 +157,18 @@ impl OnSlurm<'_> {
             let path = std::path::absolute(path).with_context(|| format!("cannot use {}", path.display()))?;
             words.extend([flag.to_owned(), tokometer_core::shell::quoted(&path.to_string_lossy())]);
         }
-        words.extend(["sweep".into(), "--task".into(), format!("\"${TASK}\"")]);
+        words.extend(task(options.node_models.as_deref()));
         Ok(words.join(" "))
     }
+}
+
+/// What is measured by a task, with the folder on its node in which it prepares models.
+fn task(models: Option<&Path>) -> Vec<String> {
+    let mut words = vec!["sweep".into(), "--on".into(), "slurm".into(), "--task".into(), format!("\"${TASK}\"")];
+    if let Some(models) = models {
+        words.extend(["--node-models".into(), tokometer_core::shell::quoted(&models.to_string_lossy())]);
+    }
+    words
 }
 
 fn name(task: &Task) -> String {
@@ -190,5 +207,17 @@ impl Session<'_> {
         let Global { config, python, .. } = &self.global;
         let both = [("--config", config.as_deref()), ("--python", python.as_deref())];
         both.into_iter().filter_map(|(flag, path)| Some((flag, path?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_told_where_its_node_keeps_models() {
+        assert_eq!(task(None).join(" "), "sweep --on slurm --task \"$TOKOMETER_TASK\"");
+        let words = task(Some(Path::new("/my disk/models"))).join(" ");
+        assert_eq!(words, "sweep --on slurm --task \"$TOKOMETER_TASK\" --node-models '/my disk/models'");
     }
 }

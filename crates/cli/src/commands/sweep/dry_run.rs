@@ -1,7 +1,11 @@
-//! `sweep --dry-run`: every case with estimated time, memory and disk, and what will be skipped and why.
+//! `sweep --dry-run`: every case with estimated time, memory and disk, what will be skipped and why, and which finished cases
+//! are outdated.
 
+use super::outdated::Outdated;
 use super::prepare::Shelf;
-use super::{Foresight, standing};
+use super::reopen::Beginning;
+use super::{Foresight, cluster, standing};
+use crate::args::Sweep;
 use crate::commands::{Session, print_json};
 use crate::settings;
 use crate::terminal::{Align, Style, Table, duration};
@@ -24,6 +28,8 @@ struct Row<'a> {
     memory: Option<u64>,
     /// What preparing it writes, as far as sizes are known.
     disk: Vec<Written<'a>>,
+    /// What is another now than when it was measured.
+    outdated: &'a [String],
     note: String,
 }
 
@@ -37,18 +43,22 @@ struct Written<'a> {
 }
 
 /// Lists the plan.
-pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()> {
+pub fn show(session: &Session<'_>, stored: &Stored, options: &Sweep) -> Result<()> {
     let place = Place::new(&session.folders.root);
-    let state = standing(&place)?;
+    let before = standing(&place)?;
     let foresight = Foresight::new(stored);
-    let calibration = foresight.calibration(stored, &state);
-    let (shelf, missing) = look_for_engines(session, stored, &state);
-    let mut ready = Ready::new(session);
+    let calibration = foresight.calibration(stored, &before);
+    let Beginning { state, mut shelf, look, .. } = Beginning::foretold(session, &place, stored, &before, options)?;
+    let outdated: HashMap<&str, &Outdated> = look.outdated.iter().map(|one| (one.key.as_str(), one)).collect();
+    let missing = look_for_engines(session, stored, &state, &mut shelf);
+    let on_nodes = options.on.as_ref().and_then(|_| cluster::asked(session, options, Some(stored)).node_models);
+    let mut ready = if on_nodes.is_some() { Ready::unseen() } else { Ready::new(session) };
     let mut rows = Vec::new();
     for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
         let memory = foresight.memory(planned, None);
         let free = shelf.memory_for(planned).map(|(free, _)| free);
-        let note = match fate(planned, &state, &missing) {
+        let outdated = outdated.get(planned.hash.as_str()).map(|one| one.reasons.as_slice()).unwrap_or_default();
+        let note = match fate(planned, &state, &missing, outdated) {
             Some(note) => note,
             None if memory.zip(free).is_some_and(|(memory, free)| memory.total() > free) => "will not fit".into(),
             None if ready.is(planned) => "model ready".into(),
@@ -59,9 +69,9 @@ pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()>
         let half = foresight.half_precision(&planned.case.model);
         let disk = weights.map(|weights| written(planned, weights, half, &mut ready)).unwrap_or_default();
         let seconds = foresight.seconds(planned, &calibration).filter(|_| open);
-        rows.push(Row { planned, seconds, memory: memory.map(|memory| memory.total()), disk, note });
+        rows.push(Row { planned, seconds, memory: memory.map(|memory| memory.total()), disk, outdated, note });
     }
-    if as_json {
+    if options.json {
         return json_of(session, stored, &rows);
     }
     table(session, &rows);
@@ -82,9 +92,18 @@ pub fn show(session: &Session<'_>, stored: &Stored, as_json: bool) -> Result<()>
     let seconds: f64 = rows.iter().filter_map(|row| row.seconds).sum();
     let trust = if calibration.knows_something() { "by what was measured here" } else { "a first guess" };
     terminal.line(&format!("about {} of measuring ({trust}), preparing not counted", duration(seconds)));
-    let disk = disk_in_all(&rows);
-    terminal.line(&format!("about {:.2} GB of disk for models that are not ready yet", disk as f64 / 1e9));
-    missing.values().for_each(|text| terminal.paragraph(Style::Yellow, text));
+    let disk = disk_in_all(&rows) as f64 / 1e9;
+    let disk = match on_nodes {
+        Some(folder) => {
+            let folder = folder.display();
+            format!(
+                "up to {disk:.2} GB of disk for models in {folder} of each node; what is ready there is not seen from here"
+            )
+        }
+        None => format!("about {disk:.2} GB of disk for models that are not ready yet"),
+    };
+    terminal.paragraph(Style::Plain, &disk);
+    missing.values().chain(&look.lines(options)).for_each(|text| terminal.paragraph(Style::Yellow, text));
     Ok(())
 }
 
@@ -121,9 +140,10 @@ fn written<'a>(planned: &'a Planned, weights: u64, half: Option<u64>, ready: &mu
 }
 
 /// What is known of it already.
-fn fate(planned: &Planned, state: &State, missing: &BTreeMap<&str, String>) -> Option<String> {
+fn fate(planned: &Planned, state: &State, missing: &BTreeMap<&str, String>, outdated: &[String]) -> Option<String> {
     if let Some(standing) = state.of(&planned.hash) {
         return Some(match standing.finish {
+            Finish::Ok if !outdated.is_empty() => "outdated".into(),
             Finish::Ok => "measured".into(),
             Finish::Failed => "failed before".into(),
             Finish::Skipped => "skipped before".into(),
@@ -140,8 +160,9 @@ fn look_for_engines<'a>(
     session: &Session<'_>,
     stored: &'a Stored,
     state: &State,
-) -> (Shelf, BTreeMap<&'a str, String>) {
-    let (mut shelf, mut missing) = (Shelf::empty(), BTreeMap::new());
+    shelf: &mut Shelf,
+) -> BTreeMap<&'a str, String> {
+    let mut missing = BTreeMap::new();
     let cases = stored.blocks.iter().flat_map(|block| &block.cases);
     for planned in cases.filter(|planned| planned.refused.is_none() && state.of(&planned.hash).is_none()) {
         let name = planned.case.engine.as_str();
@@ -151,7 +172,7 @@ fn look_for_engines<'a>(
             missing.insert(name, text);
         }
     }
-    (shelf, missing)
+    missing
 }
 
 /// Whether preparing the case writes a model of its own.
@@ -162,7 +183,8 @@ fn is_written(planned: &Planned) -> bool {
 
 /// Which models lie in the store: by the manifests there, for nothing is to be downloaded or hashed here.
 struct Ready {
-    store: Store,
+    /// `None` for that of a node, which cannot be seen from here.
+    store: Option<Store>,
     /// Engine, model and native type.
     models: Vec<(String, String, String)>,
     /// Whether a model has its checkpoint, as far as that has been asked.
@@ -177,7 +199,12 @@ impl Ready {
                 models.push((manifest.engine, manifest.source.model, manifest.native));
             }
         }
-        Ready { store, models, checkpoints: HashMap::new() }
+        Ready { store: Some(store), models, checkpoints: HashMap::new() }
+    }
+
+    /// On nodes that prepare models on their own disks: nothing is taken to be there.
+    fn unseen() -> Ready {
+        Ready { store: None, models: Vec::new(), checkpoints: HashMap::new() }
     }
 
     fn is(&self, planned: &Planned) -> bool {
@@ -195,7 +222,11 @@ impl Ready {
         if let Some(known) = self.checkpoints.get(model) {
             return *known;
         }
-        let is_there = !model.parse::<ModelRef>().is_ok_and(|model| is_to_be_made(&self.store, &model));
+        let is_there = match (&self.store, model.parse::<ModelRef>()) {
+            (Some(store), Ok(model)) => !is_to_be_made(store, &model),
+            (None, Ok(model)) => !matches!(model, ModelRef::Synthetic(_)),
+            (_, Err(_)) => true,
+        };
         self.checkpoints.insert(model.to_owned(), is_there);
         is_there
     }
@@ -244,6 +275,7 @@ fn json_of(session: &Session<'_>, stored: &Stored, rows: &[Row<'_>]) -> Result<(
             json!({
                 "hash": row.planned.hash, "case": row.planned.case, "refused": row.planned.refused, "state": row.note,
                 "seconds": row.seconds, "memory_bytes": row.memory, "disk_bytes": disk,
+                "outdated": row.outdated,
             })
         })
         .collect();
@@ -271,11 +303,11 @@ mod tests {
     fn ready(natives: &[&str]) -> Ready {
         let model = |native: &&str| ("llamacpp".to_owned(), "synthetic:1B".to_owned(), (*native).to_owned());
         let store = Store::new("/nowhere/models".into());
-        Ready { store, models: natives.iter().map(model).collect(), checkpoints: HashMap::new() }
+        Ready { store: Some(store), models: natives.iter().map(model).collect(), checkpoints: HashMap::new() }
     }
 
     fn row<'a>(planned: &'a Planned, disk: Vec<Written<'a>>) -> Row<'a> {
-        Row { planned, seconds: None, memory: None, disk, note: String::new() }
+        Row { planned, seconds: None, memory: None, disk, outdated: &[], note: String::new() }
     }
 
     #[test]
@@ -289,5 +321,7 @@ mod tests {
         let rows = [row(&q8, disk(&q8, 9, &["F16"])), row(&q8, Vec::new())];
         assert_eq!(disk_in_all(&rows), 16 + 9);
         assert_eq!(disk_in_all(&[row(&q8, disk(&q8, 9, &["Q8_0"]))]), 16);
+        // What cannot be seen is taken to be missing.
+        assert_eq!(disk_in_all(&[row(&q8, written(&q8, 9, Some(16), &mut Ready::unseen()))]), 16 + 16 + 9);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! `plan` makes it from flags and `tokometer.toml`, `foresee` says what it will take, `dry_run` lists it, `prepare` makes the
 //! models ready, `measure` runs block after block, `lanes` those of different GPUs at the same time, `books` keeps what became
-//! of the cases, `outdated` tells which finished ones were measured with another engine or model than there is now, `cluster`
-//! hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary` what came of it.
+//! of the cases, `reopen` opens those again that are asked for, `outdated` tells which finished ones were measured with another
+//! engine or model than there is now, `cluster` hands the blocks to a Slurm cluster, `follow` tells how far it is, `summary`
+//! what came of it.
 
 mod books;
 mod cluster;
@@ -15,6 +16,7 @@ mod measure;
 mod outdated;
 mod plan;
 mod prepare;
+mod reopen;
 mod summary;
 
 pub use foresee::Foresight;
@@ -25,11 +27,10 @@ use crate::args::Sweep;
 use crate::interrupt;
 use anyhow::{Result, bail};
 use follow::Follow;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokometer_core::machine::Machine;
 use tokometer_core::run::Stop;
-use tokometer_core::sweep::{self, Finish, Place, State, Stored, Tally};
+use tokometer_core::sweep::{self, Finish, Place, State, Stored};
 
 /// The command.
 pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
@@ -42,19 +43,17 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         false => plan::stored(session, options)?,
     };
     if options.dry_run {
-        dry_run::show(session, &stored, options.json)?;
+        dry_run::show(session, &stored, options)?;
         return Ok(OK);
     }
     let _own = place.lock()?;
     if !options.resume {
         stored.write(&place)?;
     }
-    let mut state = standing(&place)?;
-    reopen(session, &place, &stored, &mut state, options)?;
-    let mut shelf = prepare::Shelf::empty();
-    if options.on.is_none() {
-        outdated::tell(session, &place, &stored, &state, &mut shelf);
-    }
+    let reopen::Beginning { mut state, shelf, lock, .. } =
+        reopen::Beginning::new(session, &place, &stored, &standing(&place)?, options)?;
+    // A node of a cluster may be this very machine.
+    let lock = lock.filter(|_| options.on.is_none());
     let stop = Stop::default();
     let terminal = session.terminal;
     let _listening = interrupt::listen(stop.clone(), terminal.shared_progress())?;
@@ -64,7 +63,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
         (true, _) => {
             follow.stage("cluster");
             let on = cluster::OnSlurm { session, place: &place, stop: &stop, follow: &follow };
-            let finished = on.all(&stored, &state, &session.config.sweep.slurm)?;
+            let finished = on.all(&stored, &state, &cluster::asked(session, options, Some(&stored)))?;
             state = standing(&place)?;
             finished
         }
@@ -73,6 +72,7 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
             do_all(session, options, (&place, &stored, shelf), &all, &mut state, &stop, &follow)?
         }
     };
+    drop(lock);
     let tally = stored.tally(&state);
     if !finished {
         terminal.warn("stopped; `tokometer sweep --resume` goes on where it was");
@@ -90,6 +90,8 @@ pub fn sweep(session: &Session<'_>, options: &Sweep) -> Result<u8> {
 
 /// One block, as a task of a cluster: who submitted it has the plan, reports, and tells how far all of them are.
 fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize) -> Result<u8> {
+    let own = options.node_models.as_ref().map(|models| session.with_models(models));
+    let session = own.as_ref().unwrap_or(session);
     let stored = Stored::read(place)?;
     if task >= stored.blocks.len() {
         bail!("there is no block {task} in {}: the plan has {}", place.plan().display(), stored.blocks.len());
@@ -99,6 +101,7 @@ fn of_cluster(session: &Session<'_>, options: &Sweep, place: &Place, task: usize
     let stop = Stop::default();
     let _listening = interrupt::listen(stop.clone(), session.terminal.shared_progress())?;
     let follow = Arc::new(Follow::new(session.terminal.shared_progress(), None));
+    let _lock = run::exclusive(session)?;
     let shelf = prepare::Shelf::empty();
     if !do_all(session, options, (place, &stored, shelf), &[task], &mut state, &stop, &follow)? {
         return Ok(INTERRUPTED);
@@ -116,33 +119,8 @@ fn standing(place: &Place) -> Result<State> {
     Ok(State::read(place)?)
 }
 
-/// Opens cases again that are to be measured again.
-fn reopen(session: &Session<'_>, place: &Place, stored: &Stored, state: &mut State, options: &Sweep) -> Result<()> {
-    let mut aside: Vec<PathBuf> = Vec::new();
-    for host in stored.machines() {
-        *state = state.on_host(host);
-        for planned in stored.blocks.iter().flat_map(|block| &block.cases) {
-            let Some(standing) = state.of(&planned.hash) else { continue };
-            let failed = standing.finish != Finish::Ok;
-            if failed && (options.retry_failed || options.again) {
-                aside.push(place.output().join(&standing.log));
-                state.reopen(&planned.hash);
-            } else if options.again {
-                state.reopen(&planned.hash);
-            }
-        }
-    }
-    *state = state.on_host(None);
-    sweep::put_aside(place, &aside)?;
-    let Tally { total, ok, failed, skipped, open } = stored.tally(state);
-    session.terminal.say(&format!(
-        "sweep: {total} case(s) in {} block(s); {ok} measured, {failed} failed, {skipped} skipped before, {open} to do",
-        stored.blocks.len()
-    ));
-    Ok(())
-}
-
-/// Prepares and measures what is open of these blocks; `shelf` may know engines already. Returns whether it came to the end.
+/// Prepares and measures what is open of these blocks; `shelf` may know engines already. The caller holds the machine's lock.
+/// Returns whether it came to the end.
 fn do_all(
     session: &Session<'_>,
     options: &Sweep,
@@ -152,7 +130,6 @@ fn do_all(
     stop: &Stop,
     follow: &Arc<Follow>,
 ) -> Result<bool> {
-    let _lock = run::exclusive(session)?;
     follow.stage("prepare");
     shelf.fill(session, options.jobs, (stored, blocks), state, stop)?;
     if stop.asked() {

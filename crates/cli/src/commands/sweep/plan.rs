@@ -35,9 +35,10 @@ pub fn stored(session: &Session<'_>, options: &Sweep) -> Result<Stored> {
         memory_limit: base.settings.memory_limit,
         converter: options.converter.clone(),
         hosts: match options.on {
-            Some(_) => super::cluster::hosts(session, &config.sweep.slurm)?,
+            Some(_) => super::cluster::hosts(session, &super::cluster::asked(session, options, None))?,
             None => Vec::new(),
         },
+        node_models: options.node_models.clone(),
         excluded: matrix.excluded,
         blocks: blocks(matrix.cases),
     })
