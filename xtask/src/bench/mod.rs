@@ -98,8 +98,7 @@ pub fn main(mut args: Args) -> Result<()> {
 
     let toolchain = setup::toolchain(true)?;
     build::build(&toolchain)?;
-    let options =
-        Options { rounds, model, quantize, threads, bytes, until, dir, log, scratch, with_python, toolchain };
+    let options = Options { rounds, model, quantize, threads, bytes, until, dir, log, scratch, with_python, toolchain };
     for bench in chosen {
         say("bench", format!("{}: {}", bench.name, bench.about));
         // Before, not after: a long benchmark outlives commits.

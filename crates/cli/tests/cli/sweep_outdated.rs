@@ -36,15 +36,13 @@ fn until_it_waits(dir: &Dir, arguments: &[&str]) -> (Child, BufReader<ChildStder
     let mut child = dir.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut lines = Vec::new();
-    loop {
+    let mut goes_on = true;
+    while goes_on {
         let mut line = String::new();
-        let end = said.read_line(&mut line).unwrap() == 0;
-        let waits = line.contains(WAITS);
+        goes_on = said.read_line(&mut line).unwrap() > 0 && !line.contains(WAITS);
         lines.push(line);
-        if end || waits {
-            return (child, said, lines);
-        }
     }
+    (child, said, lines)
 }
 
 #[test]
