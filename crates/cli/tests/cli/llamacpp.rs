@@ -1,6 +1,8 @@
 //! The real llama.cpp on the tiny synthetic model.
 
 use crate::dir::{Dir, names, on_tiny};
+use tokometer_core::engine::{Overrides, Timeouts, Worker, by_name, find_worker};
+use tokometer_protocol::Request;
 
 #[test]
 fn four_quantizations_from_nothing_to_the_pdf() {
@@ -126,6 +128,31 @@ fn a_ready_gguf_runs_as_it_is_and_is_not_quantized_twice() {
     dir.ok(&["collate"]);
     assert!(dir.rows().iter().all(|row| row["quantize"] == "default" && row["native_quantize"] == "Q4_K_M"));
     dir.run(&["prepare", "--engine", "llamacpp", "--model", path, "--quantize", "int8"]).fails(1, &["Q4_K_M already"]);
+}
+
+#[test]
+fn a_quantization_tells_how_many_tensors_are_done() {
+    let dir = Dir::new("quantizing");
+    let made: serde_json::Value =
+        serde_json::from_str(&dir.ok(&on_tiny("prepare", "llamacpp", &["--quantize", "float16", "--json"])).out)
+            .unwrap();
+    let found = find_worker(by_name("llamacpp").unwrap(), &Overrides::default()).unwrap();
+    let mut worker = Worker::start(&found, Timeouts::default()).unwrap();
+    let mut told = Vec::new();
+    for native in ["Q8_0", "Q4_K_M"] {
+        let ask = Request::Quantize {
+            input: made[0]["path"].as_str().unwrap().into(),
+            output: dir.path(native).display().to_string(),
+            native: native.into(),
+            threads: 2,
+        };
+        worker.call(ask, |step| told.push((step.stage.clone(), step.done, step.total))).unwrap();
+        let total = told.len() as u64;
+        assert!(total > 1);
+        let expected: Vec<_> = (0..total).map(|done| ("quantizing".to_owned(), done, Some(total))).collect();
+        assert_eq!(std::mem::take(&mut told), expected);
+    }
+    worker.shutdown();
 }
 
 #[test]
