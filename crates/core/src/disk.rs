@@ -205,6 +205,7 @@ impl Write for Steady {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn a_path_that_does_not_exist_yet_counts_as_its_ancestor() {
@@ -230,7 +231,8 @@ mod tests {
     /// A lock is often held for an instant by somebody who only asks.
     #[test]
     fn a_lock_that_is_soon_free_is_taken_and_one_that_is_kept_is_not() {
-        let path = std::env::temp_dir().join(format!("tokometer-lock-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("lock");
         let other = fs::File::create(&path).unwrap();
         let ours = fs::File::open(&path).unwrap();
         other.lock().unwrap();
@@ -242,12 +244,12 @@ mod tests {
             });
             try_lock(&ours).unwrap();
         });
-        fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn what_is_written_steadily_is_what_was_written() {
-        let path = std::env::temp_dir().join(format!("tokometer-steady-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("steady");
         let bytes: Vec<u8> = (0..Steady::PORTION + 5).map(|i| (i % 251) as u8).collect();
         let written = steadily(&path, || {
             let mut file = Steady::create(&path)?;
@@ -257,13 +259,13 @@ mod tests {
         });
         assert!(written.unwrap() >= Steady::PORTION);
         assert!(fs::read(&path).unwrap() == bytes);
-        fs::remove_file(path).unwrap();
     }
 
     /// Nobody waits for work that is over, however it ended.
     #[test]
     fn steady_work_may_fail_and_write_nothing() {
-        let path = std::env::temp_dir().join(format!("tokometer-steady-nothing-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("nothing");
         assert_eq!(steadily(&path, || Err::<(), _>("refused")), Err("refused"));
         let panicked = std::panic::catch_unwind(|| steadily::<()>(&path, || panic!("on purpose")));
         assert!(panicked.is_err() && !path.exists());

@@ -65,6 +65,7 @@ pub fn fresh_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn known_digest() {
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_file_has_the_digest_of_its_bytes_and_reading_it_can_be_stopped() {
-        let path = std::env::temp_dir().join(format!("tokometer-fingerprint-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("file");
         let bytes: Vec<u8> = (0..2 * PORTION + 7).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
         let mut read = 0;
@@ -81,7 +83,6 @@ mod tests {
         assert_eq!(read, bytes.len() as u64);
         let stopped = of_file_while(&path, |_| Err(io::Error::other("enough"))).unwrap_err();
         assert_eq!(stopped.to_string(), "enough");
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

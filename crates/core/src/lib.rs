@@ -11,6 +11,8 @@ mod parallel;
 pub mod progress;
 pub mod random;
 pub mod shell;
+#[cfg(test)]
+mod testing;
 
 pub mod engine;
 pub mod plan;

@@ -45,34 +45,21 @@ fn headroom(group: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-
-    fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let root = std::env::temp_dir().join(format!("tokometer-available-{name}-{}", std::process::id()));
-        for (path, content) in files {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        root
-    }
+    use crate::testing::Dir;
 
     #[test]
     fn the_machine_or_the_tightest_group_limits() {
         let machine = ("proc/meminfo", "MemTotal: 16000 kB\nMemAvailable:    8000 kB\n");
-        assert_eq!(available_memory(&tree("free", &[machine])), Some(8_192_000));
-        let root = tree(
-            "grouped",
-            &[
-                machine,
-                ("proc/self/cgroup", "0::/outer/inner\n"),
-                ("sys/fs/cgroup/outer/memory.max", "5000000\n"),
-                ("sys/fs/cgroup/outer/memory.current", "3000000\n"),
-                ("sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 500000\nactive_file 500000\n"),
-                ("sys/fs/cgroup/outer/inner/memory.max", "max\n"),
-                ("sys/fs/cgroup/outer/inner/memory.current", "3000000\n"),
-            ],
-        );
+        assert_eq!(available_memory(&Dir::with(&[machine])), Some(8_192_000));
+        let root = Dir::with(&[
+            machine,
+            ("proc/self/cgroup", "0::/outer/inner\n"),
+            ("sys/fs/cgroup/outer/memory.max", "5000000\n"),
+            ("sys/fs/cgroup/outer/memory.current", "3000000\n"),
+            ("sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 500000\nactive_file 500000\n"),
+            ("sys/fs/cgroup/outer/inner/memory.max", "max\n"),
+            ("sys/fs/cgroup/outer/inner/memory.current", "3000000\n"),
+        ]);
         assert_eq!(available_memory(&root), Some(3_000_000));
         assert_eq!(available_memory(Path::new("/nowhere")), None);
     }

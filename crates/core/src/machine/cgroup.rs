@@ -261,16 +261,11 @@ fn sweep(root: &Path, parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     /// A root folder with these files in it, and these folders.
-    fn tree(name: &str, files: &[(&str, &str)], folders: &[&str]) -> PathBuf {
-        let root = std::env::temp_dir().join(format!("tokometer-cgroup-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        for (path, content) in files {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
+    fn tree(files: &[(&str, &str)], folders: &[&str]) -> Dir {
+        let root = Dir::with(files);
         for folder in folders {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
@@ -287,7 +282,6 @@ mod tests {
     #[test]
     fn the_strictest_quota_on_the_way_up_counts() {
         let root = tree(
-            "quota1",
             &[
                 ("proc/self/cgroup", V1_GROUPS),
                 ("proc/self/mountinfo", V1_MOUNTS),
@@ -300,7 +294,6 @@ mod tests {
         );
         assert_eq!(cpu_quota(&root), Some(1.5));
         let root = tree(
-            "quota2",
             &[
                 ("proc/self/cgroup", "0::/a/b\n"),
                 ("proc/self/mountinfo", V2_MOUNTS),
@@ -329,8 +322,8 @@ mod tests {
                 ),
             ]
         };
-        assert_eq!(headroom_of_version_1(&tree("room", &files("8000\n"), &[])), Some(6000));
-        assert_eq!(headroom_of_version_1(&tree("noroom", &files("9223372036854771712\n"), &[])), None);
+        assert_eq!(headroom_of_version_1(&tree(&files("8000\n"), &[])), Some(6000));
+        assert_eq!(headroom_of_version_1(&tree(&files("9223372036854771712\n"), &[])), None);
         assert_eq!(headroom_of_version_1(Path::new("/nowhere")), None);
     }
 
@@ -338,20 +331,20 @@ mod tests {
     fn a_container_that_sees_only_its_own_group_finds_it() {
         let mounts = "32 31 0:29 /docker/x /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
         let files = [("proc/self/cgroup", "1:cpu:/docker/x/y\n"), ("proc/self/mountinfo", mounts)];
-        let root = tree("container", &files, &[]);
+        let root = tree(&files, &[]);
         let place = Place::find(&root, "cpu").unwrap();
         assert_eq!(place.folder, root.join("sys/fs/cgroup/cpu/y"));
         assert_eq!(place.upwards().count(), 2);
         assert_eq!(Place::find(&root, "memory"), None);
         let files = [("proc/self/cgroup", "0::/../x\n"), ("proc/self/mountinfo", V2_MOUNTS)];
-        assert_eq!(Place::find(&tree("outside", &files, &[]), "memory"), None);
+        assert_eq!(Place::find(&tree(&files, &[]), "memory"), None);
     }
 
     #[test]
     fn kills_are_counted_in_the_nearest_group_that_tells_and_else_machine_wide() {
         let vmstat = ("proc/vmstat", "nr_free_pages 5\noom_kill 7\n");
         let v1 = [("proc/self/cgroup", V1_GROUPS), ("proc/self/mountinfo", V1_MOUNTS), vmstat];
-        let root = tree("kills", &v1, &[]);
+        let root = tree(&v1, &[]);
         assert_eq!(oom_kills(&root, None), 7);
         let own = root.join("sys/fs/cgroup/memory/jobs/a");
         fs::create_dir_all(&own).unwrap();
@@ -363,7 +356,7 @@ mod tests {
             ("sys/fs/cgroup/a/memory.events", "low 0\nmax 9\noom 2\noom_kill 2\noom_group_kill 0\n"),
             vmstat,
         ];
-        assert_eq!(oom_kills(&tree("kills2", &v2, &["sys/fs/cgroup/a/b"]), None), 2);
+        assert_eq!(oom_kills(&tree(&v2, &["sys/fs/cgroup/a/b"]), None), 2);
         assert_eq!(oom_kills(Path::new("/nowhere"), None), 0);
     }
 
@@ -372,7 +365,7 @@ mod tests {
         let v1 = [("proc/self/cgroup", V1_GROUPS), ("proc/self/mountinfo", V1_MOUNTS)];
         // Of a process that is gone: its number is above the largest there can be.
         let stale = "sys/fs/cgroup/memory/jobs/a/tokometer-99999999-0";
-        let root = tree("make1", &v1, &[stale]);
+        let root = tree(&v1, &[stale]);
         let group = MemoryGroup::create(&root, 64_000_000).unwrap();
         let read = |name: &str| fs::read_to_string(group.folder.join(name)).unwrap();
         assert!(group.folder.starts_with(root.join("sys/fs/cgroup/memory/jobs/a")));
@@ -397,7 +390,7 @@ mod tests {
             ("sys/fs/cgroup/slice/cgroup.subtree_control", "cpu memory pids\n"),
             ("sys/fs/cgroup/slice/scope/cgroup.subtree_control", "\n"),
         ];
-        let root = tree("make2", &files, &[]);
+        let root = tree(&files, &[]);
         let group = MemoryGroup::create(&root, 1_000_000).unwrap();
         assert_eq!(group.folder.parent().unwrap(), root.join("sys/fs/cgroup/slice"));
         assert_eq!(fs::read_to_string(group.folder.join("memory.max")).unwrap(), "1000000");

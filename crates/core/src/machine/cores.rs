@@ -68,10 +68,11 @@ fn from_cpuinfo(cpuinfo: &str, allowed: Option<&[usize]>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn only_cores_of_the_affinity_mask_count() {
-        let root = std::env::temp_dir().join(format!("tokometer-cores-{}", std::process::id()));
+        let root = Dir::new();
         // Four cores with two threads each; cpu0 and cpu4 share one, and so on.
         for cpu in 0..8 {
             let topology = root.join(format!("sys/devices/system/cpu/cpu{cpu}/topology"));
@@ -89,7 +90,6 @@ mod tests {
         assert_eq!(count(Some(&[0]), Some(16.0)), Some(1));
         // A processor of which nothing is known: /sys does not tell.
         assert_eq!(count(Some(&[0, 99]), None), None);
-        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

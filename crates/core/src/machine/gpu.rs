@@ -37,17 +37,14 @@ fn nvidia() -> Vec<(String, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn a_busy_card_is_read_and_its_connectors_are_not() {
-        let root = std::env::temp_dir().join(format!("tokometer-gpu-{}", std::process::id()));
-        for (path, text) in [("card1/device/gpu_busy_percent", "87\n"), ("card1-DP-1/device/gpu_busy_percent", "87\n")]
-        {
-            let path = root.join("sys/class/drm").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
+        let root = Dir::with(&[
+            ("sys/class/drm/card1/device/gpu_busy_percent", "87\n"),
+            ("sys/class/drm/card1-DP-1/device/gpu_busy_percent", "87\n"),
+        ]);
         assert_eq!(gpu_load(&root), [("card1".to_owned(), 87)]);
-        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -103,11 +103,13 @@ fn open(path: &Path) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
     use std::sync::mpsc::channel;
 
     #[test]
     fn the_second_waits_for_the_first_and_hears_who_it_is() {
-        let path = std::env::temp_dir().join(format!("tokometer-lock-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("lock");
         let first = Lock::acquire(&path, |_| panic!("nobody holds it")).unwrap();
         let (sender, receiver) = channel();
         let other = path.clone();
@@ -120,15 +122,16 @@ mod tests {
         drop(first);
         thread.join().unwrap();
     }
+
     #[test]
     fn who_need_not_wait_does_not() {
-        let path = std::env::temp_dir().join(format!("tokometer-lock-free-{}", std::process::id()));
+        let dir = Dir::new();
+        let path = dir.join("lock");
         let first = Lock::try_acquire(&path).unwrap().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("process {}\n", std::process::id()));
         assert!(Lock::try_acquire(&path).unwrap().is_none());
         drop(first);
         assert!(Lock::try_acquire(&path).unwrap().is_some());
-        std::fs::remove_file(&path).unwrap();
         assert!(Lock::try_acquire(Path::new("/nowhere/lock")).is_err());
     }
 }

@@ -119,41 +119,28 @@ fn swap_used(root: &Path) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-
-    fn tree(name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let root = std::env::temp_dir().join(format!("tokometer-quiet-{name}-{}", std::process::id()));
-        for (path, content) in files {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        root
-    }
+    use crate::testing::Dir;
 
     #[test]
     fn a_busy_laptop_on_battery_is_noticed() {
-        let root = tree(
-            "busy",
-            &[
-                ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
-                ("sys/class/power_supply/BAT0/type", "Battery\n"),
-                ("sys/class/power_supply/BAT0/status", "Discharging\n"),
-                ("sys/class/power_supply/AC/type", "Mains\n"),
-                ("sys/class/power_supply/AC/online", "0\n"),
-                ("proc/meminfo", "SwapTotal: 1000 kB\nSwapFree: 100 kB\n"),
-            ],
-        );
+        let root = Dir::with(&[
+            ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
+            ("sys/class/power_supply/BAT0/type", "Battery\n"),
+            ("sys/class/power_supply/BAT0/status", "Discharging\n"),
+            ("sys/class/power_supply/AC/type", "Mains\n"),
+            ("sys/class/power_supply/AC/online", "0\n"),
+            ("proc/meminfo", "SwapTotal: 1000 kB\nSwapFree: 100 kB\n"),
+        ]);
         let codes: Vec<_> = check(&root, 4, Some(0.8)).into_iter().map(|w| w.code).collect();
         assert_eq!(codes, ["high_load", "powersave_governor", "on_battery", "swapping"]);
     }
 
     #[test]
     fn a_quiet_server_gives_no_warning() {
-        let root = tree(
-            "quiet",
-            &[("proc/loadavg", "0.02 0.1 0.1 1/100 1\n"), ("proc/stat", "cpu  10 0 20 60 10 0 0 5 0 0\ncpu0 1\n")],
-        );
+        let root = Dir::with(&[
+            ("proc/loadavg", "0.02 0.1 0.1 1/100 1\n"),
+            ("proc/stat", "cpu  10 0 20 60 10 0 0 5 0 0\ncpu0 1\n"),
+        ]);
         assert_eq!(check(&root, 4, Some(0.02)), []);
         assert_eq!(cpu_times(&root), Some(CpuTimes { total: 105, idle: 70, steal: 5 }));
     }

@@ -75,40 +75,25 @@ pub(super) fn name(path: &Path) -> String {
 
 /// A recorded tree for tests; removed with the value.
 #[cfg(test)]
-pub(crate) struct Tree(PathBuf);
+pub(crate) struct Tree(crate::testing::Dir);
 
 #[cfg(test)]
 impl Tree {
     /// A tree with these files: path below the root, content.
     pub(crate) fn new(files: &[(&str, &str)]) -> Tree {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tokometer-tree-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let tree = Tree(std::env::temp_dir().join(name));
-        fs::create_dir_all(&tree.0).unwrap();
-        tree.write(files);
-        tree
+        Tree(crate::testing::Dir::with(files))
     }
 
     /// Adds or replaces files.
     pub(crate) fn write(&self, files: &[(&str, &str)]) {
         for (path, content) in files {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
+            self.0.write(path, content);
         }
     }
 
     /// Its root.
     pub(crate) fn root(&self) -> Root {
-        Root::new(&self.0)
-    }
-}
-
-#[cfg(test)]
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        Root::new(self.0.path())
     }
 }
 

@@ -151,20 +151,19 @@ mod tests {
     use crate::prepare::source::find;
     use crate::prepare::{Target, synthetic};
     use crate::progress::{Silent, Task};
+    use crate::testing::Dir;
     use std::fs;
-    use std::path::PathBuf;
     use std::sync::Mutex;
 
     /// More than can be hashed in passing.
     const MUCH: u64 = 101 << 20;
 
     /// A folder with a tiny checkpoint in `source` that is long to hash: a file that no index names is in it.
-    struct Folder(PathBuf);
+    struct Folder(Dir);
 
     impl Folder {
-        fn new(name: &str) -> Folder {
-            let folder = std::env::temp_dir().join(format!("tokometer-conversion-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&folder);
+        fn new() -> Folder {
+            let folder = Dir::new();
             let source = folder.join("source");
             synthetic::generate(synthetic::Geometry::find("tiny").unwrap(), 1, &source, &Silent).unwrap();
             fs::File::create(source.join("unused.safetensors")).unwrap().set_len(MUCH).unwrap();
@@ -193,12 +192,6 @@ mod tests {
             };
             let found = find(store, &model, progress)?;
             converted(store, found, &request, ("F16", convert::Dtype::F16), progress)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 
@@ -238,7 +231,7 @@ mod tests {
 
     #[test]
     fn hashed_meanwhile_or_before_the_result_is_the_same() {
-        let folder = Folder::new("same");
+        let folder = Folder::new();
         let (meanwhile, before) = (folder.store("meanwhile"), folder.store("before"));
         let nothing = || ();
         let watching = Watching::new(&nothing);
@@ -268,7 +261,7 @@ mod tests {
     #[test]
     fn a_source_that_changes_while_it_is_converted_is_noticed_and_nothing_is_left() {
         for is_hashed_before in [false, true] {
-            let folder = Folder::new(if is_hashed_before { "changes-later" } else { "changes" });
+            let folder = Folder::new();
             let store = folder.store("models");
             let weights = folder.0.join("source").join("model.safetensors");
             if is_hashed_before {
@@ -289,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_fails_while_it_is_hashed_says_why_and_leaves_nothing() {
-        let folder = Folder::new("fails");
+        let folder = Folder::new();
         let store = folder.store("models");
         fs::write(folder.0.join("source").join("config.json"), r#"{"architectures": ["Strange"]}"#).unwrap();
         let error = folder.converted(&store, &Silent).unwrap_err().to_string();

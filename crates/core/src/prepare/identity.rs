@@ -200,14 +200,10 @@ fn lookup(memory: &BTreeMap<String, Value>, key: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::progress::Silent;
+    use crate::testing::Dir;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("tokometer-identity-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("config.json"), "abc").unwrap();
-        fs::write(folder.join("tokenizer.json"), "abd").unwrap();
-        folder
+    fn folder() -> Dir {
+        Dir::with(&[("config.json", "abc"), ("tokenizer.json", "abd")])
     }
 
     fn look(folder: &Path, known: &[(&str, &str)]) -> Identity {
@@ -218,7 +214,7 @@ mod tests {
 
     #[test]
     fn hashes_are_computed_once_and_those_that_were_told_are_taken() {
-        let folder = folder("once");
+        let folder = folder();
         let identity = look(&folder, &[("config.json", "told")]);
         assert!(!identity.takes_long() && identity.recall().is_none());
         assert_eq!(identity.bytes_of("tokenizer.json"), 3);
@@ -232,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_changes_while_it_is_read_is_named_and_not_remembered() {
-        let folder = folder("changes");
+        let folder = folder();
         let identity = look(&folder, &[]);
         identity.refuse_change().unwrap();
         fs::write(folder.join("tokenizer.json"), "longer").unwrap();
@@ -245,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_file_alone_is_known_by_its_own_name() {
-        let folder = folder("alone");
+        let folder = folder();
         let store = Store::new(folder.join("models"));
         let identity = Identity::of(&store, &folder.join("config.json"), &[], &BTreeMap::new()).unwrap();
         let files = identity.complete(None, &Silent).unwrap();
@@ -255,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_reading_that_is_not_needed_any_more_ends() {
-        let identity = look(&folder("given-up"), &[]);
+        let folder = folder();
+        let identity = look(&folder, &[]);
         let pace = Pace::default();
         pace.lead(|| Err::<(), ()>(())).unwrap_err();
         let error = identity.complete(Some(&pace), &Silent).unwrap_err();

@@ -285,6 +285,7 @@ mod tests {
     use super::*;
     use crate::prepare::SourceInfo;
     use crate::progress::{Silent, Task, Unit};
+    use crate::testing::Dir;
     use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
@@ -301,10 +302,11 @@ mod tests {
         fn warn(&self, _: &str) {}
     }
 
-    fn store(name: &str) -> Store {
-        let folder = std::env::temp_dir().join(format!("tokometer-store-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        Store::new(folder)
+    /// A store, and the folder that it goes with.
+    fn store() -> (Dir, Store) {
+        let dir = Dir::new();
+        let store = Store::new(dir.join("models"));
+        (dir, store)
     }
 
     fn manifest() -> Manifest {
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_fails_leaves_nothing_that_looks_finished() {
-        let store = store("fails");
+        let (_dir, store) = store();
         let place = store.place("m", &1);
         let result = store.make(&place, &Silent, |folder| {
             fs::write(folder.join("model.gguf"), "abc").unwrap();
@@ -340,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_is_made_is_reused_until_it_is_damaged() {
-        let store = store("reused");
+        let (_dir, store) = store();
         let place = store.place("m", &2);
         let make = |folder: &Path| {
             fs::write(folder.join("model.gguf"), "abc").unwrap();
@@ -354,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_finds_its_place_last_is_made_once_and_nothing_is_left_of_what_was_made_in_vain() {
-        let store = store("unplaced");
+        let (_dir, store) = store();
         let (provisional, place) = (store.place("m", &"stamp"), store.place("m", &"hash"));
         let make = |folder: &Path| {
             fs::write(folder.join("model.gguf"), "abc").unwrap();
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_dead_process_is_swept() {
-        let store = store("swept");
+        let (_dir, store) = store();
         let old = store.folder().join(".partial-old-0123");
         fs::create_dir_all(&old).unwrap();
         fs::write(old.join("big"), "x").unwrap();
@@ -395,7 +397,7 @@ mod tests {
 
     #[test]
     fn who_waits_hears_for_whom_and_never_holds_a_lock_that_others_do_not_see() {
-        let store = store("waits");
+        let (_dir, store) = store();
         fs::create_dir_all(store.folder()).unwrap();
         let path = store.lock_path("m");
         let first = Held::take(&path, "m", &Silent).unwrap();
@@ -415,7 +417,7 @@ mod tests {
 
     #[test]
     fn two_at_once_make_it_once() {
-        let store = store("once");
+        let (_dir, store) = store();
         let place = store.place("m", &4);
         let (sender, notes) = channel();
         std::thread::scope(|scope| {

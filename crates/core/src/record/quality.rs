@@ -154,6 +154,7 @@ pub fn read_folder(folder: &Path) -> (Vec<Quality>, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn a_result_of_the_earlier_workflow_is_read() {
@@ -182,9 +183,8 @@ mod tests {
 
     #[test]
     fn failed_and_foreign_files_are_named_and_the_rest_is_read() {
-        let folder = std::env::temp_dir().join(format!("tokometer-quality-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        let folder = Dir::new();
+        let write = |name: &str, text: &str| folder.write(name, text);
         write("a.json", r#"{"quantization":"nf4","environment":"x","backend":"tinygrad","metrics":{"acc":{"avg":1}}}"#);
         write("b.json", "{");
         write("c.json", r#"{"quantization":"nf4","environment":"x","backend":"tinygrad","returncode":1}"#);
@@ -192,7 +192,6 @@ mod tests {
         let (found, problems) = read_folder(&folder);
         assert_eq!((found.len(), problems.len()), (1, 2), "{problems:?}");
         assert!(problems[1].contains("c.json") && problems[1].contains("code 1"), "{problems:?}");
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(read_folder(&folder), (Vec::new(), Vec::new()));
+        assert_eq!(read_folder(&folder.join("absent")), (Vec::new(), Vec::new()));
     }
 }

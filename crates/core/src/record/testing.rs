@@ -1,11 +1,12 @@
 //! What the tests of readers, writer and collation share: a sample of every format, a folder, and mutations.
 
+pub use crate::testing::Dir;
+
 use super::event::{Event, Resources};
 use super::file_name::FileName;
 use super::writer::LogWriter;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokometer_protocol::{Generated, Hello, Loaded};
 
 /// A real log of tinygrad's llama3 example.
@@ -143,30 +144,6 @@ pub fn write_own_log(folder: &Path, hostname: &str) -> PathBuf {
         log.append(&event).unwrap();
     }
     log.finish("failed").unwrap()
-}
-
-/// A folder of its own that goes with the value.
-pub struct Dir(PathBuf);
-
-impl Dir {
-    pub fn new() -> Dir {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tokometer-record-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Damages bytes in ways that are the same on every run (xorshift64).

@@ -127,11 +127,11 @@ fn source(manifest: &Value) -> Option<ModelSource> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     #[test]
     fn our_log_tells_and_others_do_not() {
-        let folder = std::env::temp_dir().join(format!("tokometer-gather-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = Dir::new();
         std::fs::write(folder.join("old.txt"), "seed = 42\n").unwrap();
         let plan = r#"{"event":"plan","case":{},"manifest":{"name":"m","source":{"model":"hf:a/m","revision":"r"}},"machine":{"hostname":"h","cpu":"C","physical_cores":2},"command":["tokometer","run"],"prompt":[1]}"#;
         std::fs::write(
@@ -160,6 +160,5 @@ mod tests {
         sources.sort();
         assert_eq!(sources, ["b.gguf", "hf:a/m"]);
         assert_eq!((context.runs.len(), context.warning_texts.len()), (1, 2));
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

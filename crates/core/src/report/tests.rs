@@ -4,7 +4,6 @@ use super::*;
 use crate::analyze::{Analysis, analyze};
 use crate::record::{Context, Phase, Series, Status, Step};
 use std::fs;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One repetition of a case: the prompt in 50 ms, then four steps of about `ms`.
 fn series(quantize: (&str, &str, f64), launch: u32, repetition: u32, ms: f64) -> Series {
@@ -187,14 +186,12 @@ fn the_template_asks_only_for_keys_that_the_data_have() {
     assert_eq!(template_version(TEMPLATE), Some(3));
 }
 
-/// A folder of its own, removed at the end.
-struct Dir(PathBuf);
+/// A working folder with one for plots.
+struct Dir(crate::testing::Dir);
 
 impl Dir {
     fn new() -> Dir {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tokometer-report-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = Dir(std::env::temp_dir().join(name));
+        let dir = Dir(crate::testing::Dir::new());
         fs::create_dir_all(dir.0.join("plots")).unwrap();
         dir
     }
@@ -211,12 +208,6 @@ impl Dir {
 
     fn data(&self) -> serde_json::Value {
         serde_json::from_slice(&fs::read(self.0.join(DATA)).unwrap()).unwrap()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -126,6 +126,7 @@ fn of_file(folder: &Path, name: &str) -> Result<SourceFile> {
 mod tests {
     use super::*;
     use crate::prepare::SourceInfo;
+    use crate::testing::Dir;
 
     #[test]
     fn the_window_is_shared_by_ordinary_workloads() {
@@ -139,9 +140,8 @@ mod tests {
 
     #[test]
     fn a_library_for_another_processor_is_the_reason() {
-        let folder = std::env::temp_dir().join(format!("tokometer-library-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        let store = Store::new(folder);
+        let dir = Dir::new();
+        let store = Store::new(dir.join("models"));
         let tools = |processor: &str| -> BTreeMap<String, String> {
             [("processor", processor), ("tvm", "0.26")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
         };

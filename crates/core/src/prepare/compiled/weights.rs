@@ -174,13 +174,12 @@ fn damaged(path: &Path, why: &str) -> Error {
 mod tests {
     use super::*;
     use crate::prepare::SourceInfo;
+    use crate::testing::Dir;
 
-    fn folder(name: &str, index: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("tokometer-weights-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("tensor-cache.json"), index).unwrap();
-        std::fs::write(folder.join("params_shard_0.bin"), [0; 12]).unwrap();
+    fn folder(index: &str) -> Dir {
+        let folder = Dir::new();
+        folder.write("tensor-cache.json", index);
+        folder.write("params_shard_0.bin", [0; 12]);
         folder
     }
 
@@ -207,7 +206,7 @@ mod tests {
         let index = r#"{"metadata":{"ParamSize":1,"ParamBytes":5000000.0,"BitsPerParam":5.0},
                         "records":[{"dataPath":"params_shard_0.bin","nbytes":12}]}"#;
         let mut manifest = blank();
-        measure(&folder("good", index), &mut manifest).unwrap();
+        measure(&folder(index), &mut manifest).unwrap();
         assert_eq!((manifest.n_params, manifest.weights_bytes), (Some(8_000_000), Some(5_000_000)));
         assert_eq!((manifest.bits_per_weight, manifest.size.as_str()), (Some(5.0), "8M"));
     }
@@ -220,9 +219,9 @@ mod tests {
             ("outside", r#"{"dataPath":"../params_shard_0.bin"}"#, "leaves the folder"),
             ("nameless", "{}", "no name"),
         ] {
-            let folder = folder(name, &format!(r#"{{"metadata":{{}},"records":[{record}]}}"#));
+            let folder = folder(&format!(r#"{{"metadata":{{}},"records":[{record}]}}"#));
             let error = measure(&folder, &mut blank()).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
+            assert!(error.contains(words), "{name}: {error}");
         }
     }
 }

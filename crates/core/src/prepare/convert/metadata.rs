@@ -249,7 +249,7 @@ fn size_label(params: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::convert::tests::Folder;
+    use crate::testing::Dir;
 
     #[test]
     fn sizes_have_two_digits() {
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_card_comes_before_the_name() {
-        let folder = Folder::new("metadata");
+        let folder = Dir::new();
         folder.write("README.md", "---\nmodel_name: My Model\nlicense: [mit, other]\nbase_model: a/Base-7B-v2\ndatasets:\n- https://huggingface.co/o/data-set\n- name: own\n  url: u\nlanguage: no\n---\n");
         folder.write("generation_config.json", r#"{"temperature": 1, "top_k": 50, "top_p": null}"#);
         let config = serde_json::json!({ "_name_or_path": "org/Other-7B-chat" });
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_path_in_the_configuration_is_no_name() {
-        let folder = Folder::new("nameless");
+        let folder = Dir::new();
         let config = serde_json::json!({ "_name_or_path": "/home/me/model" });
         let mut m = Metadata::new();
         describe(folder.path(), config.as_object().unwrap(), None, 60_000_000, &mut m).unwrap();

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use super::tests::Folder;
 use super::*;
 use crate::prepare::gguf::{Array, Gguf, Value};
+use crate::testing::Dir;
 
 /// The names of chat templates come out of a Python set, in no particular order.
 fn comparable(key: &str, value: &Value) -> Value {
@@ -59,7 +59,7 @@ fn compare(reference: &Path, ours: &Path) -> Vec<String> {
 fn equals_llama_cpps_converter() {
     let root = std::env::var_os("TOKOMETER_REFERENCE").expect("TOKOMETER_REFERENCE names the folder");
     let root = Path::new(&root);
-    let out = Folder::new("reference");
+    let out = Dir::new();
     let mut compared = 0;
     let mut failed = Vec::new();
     for entry in std::fs::read_dir(root).unwrap() {

@@ -154,12 +154,13 @@ impl<'a> Rope<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::convert::tests::{Folder, tiny_config};
+    use crate::prepare::convert::tests::tiny_config;
     use crate::progress::Silent;
+    use crate::testing::Dir;
     use serde_json::json;
 
     fn config(change: &Json) -> Config {
-        let folder = Folder::new("rope");
+        let folder = Dir::new();
         let mut config = tiny_config("LlamaForCausalLM");
         config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         folder.write("config.json", config.to_string());

@@ -1,39 +1,10 @@
 //! Whole conversions of tiny checkpoints that are written here, byte by byte.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::prepare::gguf::{GgmlType, Gguf, Value};
-
-/// A folder of its own that goes away with the test.
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tokometer-convert-{name}-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        std::fs::write(self.0.join(name), content).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::testing::Dir;
 
 const HIDDEN: usize = 8;
 const VOCAB: usize = 260;
@@ -112,8 +83,8 @@ fn tiny_tokenizer() -> Json {
 }
 
 /// A complete checkpoint.
-fn tiny(name: &str) -> Folder {
-    let folder = Folder::new(name);
+fn tiny() -> Dir {
+    let folder = Dir::new();
     folder.write("config.json", tiny_config("LlamaForCausalLM").to_string());
     folder.write("model.safetensors", safetensors(&tiny_shapes()));
     folder.write("tokenizer.json", tiny_tokenizer().to_string());
@@ -124,13 +95,13 @@ fn tiny(name: &str) -> Folder {
     folder
 }
 
-fn run(folder: &Folder, dtype: Dtype) -> Result<Converted> {
+fn run(folder: &Dir, dtype: Dtype) -> Result<Converted> {
     let output = folder.path().join("out.gguf");
     convert(&Conversion { folder: folder.path(), output: &output, dtype, name_hint: Some("Tiny"), pace: None }, &Silent)
 }
 
 /// The message of a conversion that must fail, after a look whether it left nothing behind.
-fn fail(folder: &Folder) -> String {
+fn fail(folder: &Dir) -> String {
     let error = run(folder, Dtype::F16).expect_err("the conversion should have failed").to_string();
     let left = std::fs::read_dir(folder.path())
         .unwrap()
@@ -142,7 +113,7 @@ fn fail(folder: &Folder) -> String {
 
 #[test]
 fn a_tiny_llama_becomes_a_gguf_file() {
-    let folder = tiny("whole");
+    let folder = tiny();
     let converted = run(&folder, Dtype::F16).unwrap();
     let bytes = std::fs::read(folder.path().join("out.gguf")).unwrap();
     assert_eq!((converted.bytes, converted.tensors), (bytes.len() as u64, 11));
@@ -186,7 +157,7 @@ fn a_tiny_llama_becomes_a_gguf_file() {
 
 #[test]
 fn the_output_type_is_guessed_or_taken() {
-    let folder = tiny("types");
+    let folder = tiny();
     for (dtype, name, file_type) in [(Dtype::F32, "F32", 0), (Dtype::Bf16, "BF16", 32), (Dtype::Auto, "F16", 1)] {
         run(&folder, dtype).unwrap();
         let gguf = Gguf::open(&folder.path().join("out.gguf")).unwrap();
@@ -197,7 +168,7 @@ fn the_output_type_is_guessed_or_taken() {
 
 #[test]
 fn missing_strange_and_misshapen_tensors_are_named() {
-    let folder = tiny("tensors");
+    let folder = tiny();
     let mut shapes = tiny_shapes();
     let q = shapes.remove(4);
     folder.write("model.safetensors", safetensors(&shapes));
@@ -221,7 +192,7 @@ fn missing_strange_and_misshapen_tensors_are_named() {
 
 #[test]
 fn damaged_files_are_refused() {
-    let folder = tiny("damaged");
+    let folder = tiny();
     let whole = safetensors(&tiny_shapes());
     for length in [0, 4, 100, whole.len() - 1] {
         folder.write("model.safetensors", &whole[..length]);
@@ -237,7 +208,7 @@ fn damaged_files_are_refused() {
         ("config.json", "[]", "config.json"),
         ("tokenizer.json", "{}", "tokenizer"),
     ] {
-        let folder = tiny("damaged-json");
+        let folder = tiny();
         folder.write(name, content);
         assert!(fail(&folder).contains(word));
     }
@@ -245,7 +216,7 @@ fn damaged_files_are_refused() {
 
 #[test]
 fn an_index_cannot_lead_out_of_the_folder() {
-    let folder = tiny("index");
+    let folder = tiny();
     let index = |file: &str| {
         let map: serde_json::Map<String, Json> =
             tiny_shapes().into_iter().map(|(name, _)| (name, json!(file))).collect();
@@ -263,7 +234,7 @@ fn an_index_cannot_lead_out_of_the_folder() {
 
 #[test]
 fn a_head_of_billions_of_elements_is_refused_before_anything_is_made_for_it() {
-    let folder = tiny("head");
+    let folder = tiny();
     let mut config = tiny_config("LlamaForCausalLM");
     config["head_dim"] = json!(4_000_000_000u32);
     config["rope_scaling"] = json!({ "rope_type": "llama3", "factor": 8.0 });
@@ -274,7 +245,7 @@ fn a_head_of_billions_of_elements_is_refused_before_anything_is_made_for_it() {
 
 #[test]
 fn what_is_not_covered_says_so() {
-    let folder = tiny("other");
+    let folder = tiny();
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
     folder.write("pytorch_model.bin", "pickle");
     let error = fail(&folder);
@@ -285,7 +256,7 @@ fn what_is_not_covered_says_so() {
         ("quantization_config", json!({ "quant_method": "gptq" })),
         ("rope_scaling", json!({ "rope_type": "longrope" })),
     ] {
-        let folder = tiny("refused");
+        let folder = tiny();
         let mut config = tiny_config("LlamaForCausalLM");
         config[key] = value;
         folder.write("config.json", config.to_string());
@@ -293,11 +264,11 @@ fn what_is_not_covered_says_so() {
         assert!(error.contains("--converter") && error.contains("config.json"), "{error}");
     }
 
-    let folder = tiny("tokenless");
+    let folder = tiny();
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     assert!(fail(&folder).contains("tokenizer.model"));
 
-    let folder = tiny("pre");
+    let folder = tiny();
     let mut tokenizer = tiny_tokenizer();
     tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = json!(r"\d+");
     folder.write("tokenizer.json", tokenizer.to_string());

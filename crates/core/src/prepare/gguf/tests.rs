@@ -203,12 +203,13 @@ fn damaged_files_never_panic() {
 
 #[test]
 fn a_file_on_disk_is_opened_and_a_missing_one_named() {
-    let path = std::env::temp_dir().join(format!("tokometer-gguf-{}.gguf", std::process::id()));
+    let dir = crate::testing::Dir::new();
+    let path = dir.join("model.gguf");
     std::fs::write(&path, sample_file().0).unwrap();
     assert_eq!(Gguf::open(&path).unwrap().tensors.len(), 3);
     std::fs::write(&path, b"").unwrap();
     assert!(Gguf::open(&path).is_err());
     std::fs::remove_file(&path).unwrap();
     let error = Gguf::open(&path).unwrap_err().to_string();
-    assert!(error.contains("tokometer-gguf"), "{error}");
+    assert!(error.contains("model.gguf"), "{error}");
 }

@@ -195,19 +195,19 @@ fn sync_folder(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    fn cache(name: &str) -> (PathBuf, RepoCache) {
-        let root = std::env::temp_dir().join(format!("tokometer-cache-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+    fn cache() -> (Dir, RepoCache) {
+        let root = Dir::new();
         let cache = RepoCache::new(&root, &Repo::parse("o/n").unwrap());
         (root, cache)
     }
 
     #[test]
     fn a_published_blob_is_reached_through_its_link() {
-        let (root, cache) = cache("link");
+        let (_root, cache) = cache();
         let promise = Promise::Opaque("e1".into());
         let mut partial = cache.open_partial(&promise).unwrap();
         partial.write_all(b"hello").unwrap();
@@ -223,12 +223,11 @@ mod tests {
         assert!(matches!(cache.find(COMMIT, "a/b.json", &promise, 5), Some(Found::Blob(_))));
         assert!(cache.find(COMMIT, "a/b.json", &promise, 6).is_none(), "a cut blob must not count");
         assert_eq!(fs::read_dir(link.parent().unwrap()).unwrap().count(), 1, "nothing but the link is left");
-        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]
     fn a_revision_is_remembered_as_plain_text() {
-        let (root, cache) = cache("refs");
+        let (_root, cache) = cache();
         assert_eq!(cache.commit("main").unwrap(), None);
         cache.remember("refs/pr/1", COMMIT).unwrap();
         assert_eq!(cache.commit("refs/pr/1").unwrap().as_deref(), Some(COMMIT));
@@ -236,12 +235,11 @@ mod tests {
         fs::write(cache.folder.join("refs/main"), "../../../etc").unwrap();
         assert_eq!(cache.commit("main").unwrap(), None, "a ref that is no commit must not become a path");
         assert_eq!(cache.commit(COMMIT).unwrap().as_deref(), Some(COMMIT));
-        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]
     fn a_lock_keeps_others_out_until_it_is_dropped() {
-        let (root, cache) = cache("lock");
+        let (root, cache) = cache();
         let promise = Promise::Opaque("e1".into());
         let lock = cache.lock(&promise, &|_| panic!("nobody else holds it")).unwrap();
         let path = root.join(".locks/models--o--n/e1.lock");
@@ -249,6 +247,5 @@ mod tests {
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(lock);
         other.try_lock().unwrap();
-        fs::remove_dir_all(root).unwrap();
     }
 }

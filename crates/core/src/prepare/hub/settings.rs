@@ -213,6 +213,7 @@ impl fmt::Display for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dir;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings> {
         let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -249,9 +250,7 @@ mod tests {
 
     #[test]
     fn a_token_comes_from_variable_or_file_and_never_shows() {
-        let home = std::env::temp_dir().join(format!("tokometer-token-{}", std::process::id()));
-        std::fs::create_dir_all(&home).unwrap();
-        std::fs::write(home.join("token"), "hf_fromfile\n").unwrap();
+        let home = Dir::with(&[("token", "hf_fromfile\n")]);
         let base = ("HF_HOME", home.to_str().unwrap());
 
         let from_file = read(&[base]).unwrap();
@@ -264,7 +263,6 @@ mod tests {
         }
         let error = read(&[base, ("HF_TOKEN", "hf_two words")]).unwrap_err().to_string();
         assert!(error.contains("HF_TOKEN") && !error.contains("words"), "{error}");
-        std::fs::remove_dir_all(home).unwrap();
     }
 
     #[test]

@@ -1,27 +1,11 @@
 //! Whole folders, made and read again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::progress::{Silent, Task};
-
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tokometer-synthetic-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::testing::Dir;
 
 fn tiny() -> &'static Geometry {
     Geometry::find("tiny").unwrap()
@@ -29,9 +13,10 @@ fn tiny() -> &'static Geometry {
 
 /// Every file of a tiny checkpoint by name.
 fn made(seed: u64, threads: usize) -> BTreeMap<String, Vec<u8>> {
-    let folder = Folder::new();
-    let written = generate_with(tiny(), seed, &folder.0, &Silent, threads).unwrap();
-    let files: BTreeMap<_, _> = fs::read_dir(&folder.0)
+    let dir = Dir::new();
+    let folder = dir.join("model");
+    let written = generate_with(tiny(), seed, &folder, &Silent, threads).unwrap();
+    let files: BTreeMap<_, _> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap())
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
@@ -107,16 +92,14 @@ fn progress_counts_every_byte_of_the_weights() {
             assert_eq!(self.0.load(Ordering::Relaxed), tiny().n_params() * 2);
         }
     }
-    let (folder, seen) = (Folder::new(), Seen::default());
-    generate(tiny(), 5, &folder.0, &seen).unwrap();
+    let (dir, seen) = (Dir::new(), Seen::default());
+    generate(tiny(), 5, &dir.join("model"), &seen).unwrap();
     assert_eq!(seen.0.load(Ordering::Relaxed), tiny().n_params() * 2);
 }
 
 #[test]
 fn a_folder_that_cannot_be_made_is_named() {
-    let folder = Folder::new();
-    fs::write(&folder.0, "a file in the way").unwrap();
-    let error = generate(tiny(), 1, &folder.0.join("model"), &Silent).unwrap_err().to_string();
-    fs::remove_file(&folder.0).unwrap();
+    let dir = Dir::with(&[("way", "a file in the way")]);
+    let error = generate(tiny(), 1, &dir.join("way/model"), &Silent).unwrap_err().to_string();
     assert!(error.contains("making the folder") && error.contains("model"), "{error}");
 }
