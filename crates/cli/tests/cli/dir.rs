@@ -2,8 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Once;
+use std::time::Duration;
 
-/// A fresh folder; removed when dropped, unless the test failed.
+/// What the names of the folders begin with.
+const PREFIX: &str = "tokometer-cli-";
+
+/// How long the folder of a test that failed or was killed can be looked at.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// A fresh folder; removed when dropped, or, if the test fails, by a later run of the tests (see [`KEPT`]).
 pub struct Dir(PathBuf);
 
 /// What the program did.
@@ -19,7 +27,9 @@ pub struct Ran {
 impl Dir {
     /// A folder for the test of that name.
     pub fn new(name: &str) -> Dir {
-        let path = std::env::temp_dir().join(format!("tokometer-cli-{name}-{}", std::process::id()));
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
+        let path = std::env::temp_dir().join(format!("{PREFIX}{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Dir(path)
@@ -125,6 +135,45 @@ pub fn on_tiny<'a>(command: &'a str, engine: &'a str, more: &[&'a str]) -> Vec<&
 /// The program under test.
 pub fn program() -> &'static str {
     env!("CARGO_BIN_EXE_tokometer")
+}
+
+/// Removes what tests have left that failed or were killed, unless it is young.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('-')?.1.parse().ok());
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|then| then.elapsed().ok());
+        if number.is_some_and(is_over) && age.is_some_and(|age| age > KEPT) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether there is no such process any more.
+fn is_over(number: libc::pid_t) -> bool {
+    // SAFETY: a plain call; signal 0 asks whether there is somebody and sends nothing.
+    let answer = unsafe { libc::kill(number, 0) };
+    answer != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+}
+
+#[test]
+fn what_tests_left_is_swept_when_they_are_over_and_it_is_old() {
+    let mut over = Command::new("true").spawn().unwrap();
+    over.wait().unwrap();
+    let own = Dir::new("sweep");
+    let others = |name: &str| std::env::temp_dir().join(format!("{PREFIX}sweep-{name}-{}", over.id()));
+    let (old, young) = (others("old"), others("young"));
+    for folder in [&old, &young] {
+        std::fs::create_dir_all(folder.join("models")).unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - 2 * KEPT;
+    for folder in [&old, &own.0] {
+        std::fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
+    }
+    sweep();
+    let left = [&old, &young, &own.0].map(|folder| folder.exists());
+    let _ = std::fs::remove_dir_all(young);
+    assert_eq!(left, [false, true, true]);
 }
 
 /// Sorted names of a folder's entries.
