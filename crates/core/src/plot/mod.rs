@@ -157,18 +157,11 @@ pub enum Error {
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Draws one plot. The same analysis gives the same bytes.
+/// Draws all plots on all cores, in the order of [`PLOTS`]; those of what was varied only where something was. The same analysis
+/// gives the same bytes.
 ///
 /// # Errors
-/// See [`Error`]; a plot without data is no error.
-pub fn render(plot: &Plot, analysis: &Analysis) -> Result<Figure> {
-    render::figure(plot, &(plot.build)(analysis), style::PIXELS_PER_UNIT)
-}
-
-/// Draws all plots on all cores, in the order of [`PLOTS`]; those of what was varied only where something was.
-///
-/// # Errors
-/// The first error in that order.
+/// The first [`Error`] in that order; a plot without data is none.
 pub fn render_all(analysis: &Analysis) -> Result<Vec<Figure>> {
     render_each(analysis, &[], |figure| figure)
 }

@@ -236,7 +236,8 @@ fn of_five_hundred_cases_some_are_shown_and_the_sheet_says_which() {
 
 #[test]
 fn a_png_has_300_dpi_and_the_size_of_its_sheet() {
-    let figure = super::render(plot("param_throughput"), &fixture::empty()).unwrap();
+    let figures = super::render_each(&fixture::empty(), &["param_throughput".to_owned()], |figure| figure).unwrap();
+    let [figure] = &figures[..] else { panic!("{} figures", figures.len()) };
     let number = |at: usize| u32::from_be_bytes(figure.png[at..at + 4].try_into().unwrap());
     assert_eq!((number(16), number(20)), (3000, 1800));
     let at = figure.png.windows(4).position(|name| name == b"pHYs").unwrap();
