@@ -56,11 +56,13 @@ pub fn import(path: &Path) -> Result<Imported> {
 
 /// From what was printed; `None` without a metric.
 pub fn printed(text: &str) -> Option<Imported> {
+    // Of no examples it prints `nan`, which is no figure.
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     let mut found = Imported::default();
     for line in text.lines().map(str::trim) {
         if let Some((name, rest)) = line.split_once(": avg - ") {
             let Some((avg, std)) = rest.split_once(", std - ") else { continue };
-            if let (Ok(avg), Ok(std)) = (avg.trim().parse(), std.trim().parse()) {
+            if let (Some(avg), Some(std)) = (number(avg), number(std)) {
                 found.metrics.insert(name.to_owned(), Moments { avg, std: Some(std) });
             }
         } else if let Some(value) = line.strip_prefix("Environment: ") {
@@ -70,7 +72,7 @@ pub fn printed(text: &str) -> Option<Imported> {
         } else if let Some(value) = line.strip_prefix("Examples: ") {
             found.num_examples = value.parse().unwrap_or_default();
         } else if let Some(value) = line.split("Evaluation completed in ").nth(1) {
-            found.elapsed_seconds = value.split(' ').next().and_then(|number| number.parse().ok());
+            found.elapsed_seconds = value.split(' ').next().and_then(number);
         }
     }
     (!found.metrics.is_empty()).then_some(found)
@@ -139,6 +141,10 @@ mod tests {
         assert_eq!(found.metrics["reward"], Moments { avg: 0.4, std: Some(0.49) });
         assert_eq!(found.metrics.len(), 2);
         assert_eq!(printed("nothing"), None);
+        assert_eq!(printed("reward: avg - nan, std - nan\n"), None);
+        let text = "Evaluation completed in inf seconds\nreward: avg - 0.5, std - 0.1\nother: avg - nan, std - nan\n";
+        let found = printed(text).unwrap();
+        assert_eq!((found.metrics.len(), found.elapsed_seconds), (1, None));
     }
 
     #[test]

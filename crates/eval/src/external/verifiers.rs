@@ -71,16 +71,20 @@ fn saved_config(folder: &Path) -> PathBuf {
     folder.join("run").join("configs").join("resolved").join("eval.json")
 }
 
-/// Puts the endpoint's address into the saved configuration.
+/// Puts the endpoint's address into the saved configuration. Without one there it would ask whom it asks by itself.
 fn move_to(path: &Path, url: &str) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let wrong =
-        |why: serde_json::Error| Error::Form { path: path.into(), what: "a configuration", why: why.to_string() };
-    let mut config: Value = serde_json::from_str(&text).map_err(wrong)?;
-    if let Some(address) = config.pointer_mut("/client/base_url") {
-        *address = Value::from(url);
-    }
-    let text = serde_json::to_string_pretty(&config).map_err(wrong)?;
+    let wrong = |why: String| Error::Form {
+        path: path.into(),
+        what: "a configuration of vf-eval",
+        why: format!("{why}; remove the folder `run` that it lies in to begin anew"),
+    };
+    let mut config: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let Some(address) = config.pointer_mut("/client/base_url") else {
+        return Err(wrong("it has no `base_url` of its `client`".into()));
+    };
+    *address = Value::from(url);
+    let text = serde_json::to_string_pretty(&config).map_err(|error| wrong(error.to_string()))?;
     tokometer_core::disk::write_whole(path, text.as_bytes()).map_err(Error::file("write", path))
 }
 
