@@ -1,4 +1,4 @@
-//! What `eval` need not do again: who computes, told before it is started.
+//! What `eval` need not do again, or cannot do: who computes, told before it is started.
 
 use super::Session;
 use crate::settings::Found;
@@ -8,25 +8,31 @@ use tokometer_core::engine::{Timeouts, Worker};
 use tokometer_core::machine::Machine;
 use tokometer_core::prepare::Manifest;
 use tokometer_eval::keep::Computes;
+use tokometer_protocol::Hello;
 
-/// The versions that engines tell. Each is asked once.
+/// What engines tell of themselves when they shake hands. Each is asked once.
 #[derive(Default)]
-pub struct Versions(Mutex<BTreeMap<&'static str, Option<String>>>);
+pub struct Told(Mutex<BTreeMap<&'static str, Option<Hello>>>);
 
-impl Versions {
-    /// That of an engine; `None` where its worker does not start.
-    pub fn of(&self, found: &Found) -> Option<String> {
+impl Told {
+    /// What an engine tells; `None` where its worker does not start.
+    pub fn of(&self, found: &Found) -> Option<Hello> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(found.engine.name).or_insert_with(|| told(found)).clone()
+        known.entry(found.engine.name).or_insert_with(|| ask(found)).clone()
+    }
+
+    /// Its version.
+    pub fn version(&self, found: &Found) -> Option<String> {
+        Some(self.of(found)?.engine_version)
     }
 }
 
-fn told(found: &Found) -> Option<String> {
+fn ask(found: &Found) -> Option<Hello> {
     let discovery = found.worker.as_ref().ok()?;
     let mut worker = Worker::start(discovery, Timeouts::default()).ok()?;
     let hello = std::mem::take(&mut worker.hello);
     worker.shutdown();
-    Some(hello.engine_version)
+    Some(hello)
 }
 
 /// Identity of an engine with a prepared model.

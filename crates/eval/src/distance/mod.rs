@@ -31,14 +31,14 @@ mod text;
 
 pub use compare::position;
 pub use figures::{FIGURES, Figure, Value, figures};
-pub use measure::{Base, Measured, Settings, Subject};
-pub use record::{ENVIRONMENT, Record, finished, positions_csv};
+pub use measure::{Base, Measured, Settings, Subject, tells_nothing};
+pub use record::{ENVIRONMENT, Record, Unmeasured, finished, positions_csv};
 pub use sums::{Position, Sums};
 pub use text::{Chunks, Text};
 
 use std::path::{Path, PathBuf};
 use tokometer_core::disk;
-use tokometer_core::engine::Failed;
+use tokometer_core::engine::{Failed, Kind};
 
 /// Why a distance could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,13 @@ pub enum Error {
 
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the engine does not offer what is needed: another attempt would end alike.
+    pub fn is_not_offered(&self) -> bool {
+        matches!(self, Error::Engine { failed: Failed { kind: Kind::Unsupported, .. }, .. })
+    }
+}
 
 /// Shorthand for an [`Error::Io`].
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -6,7 +6,7 @@ use super::room::{Room, Share};
 use super::start;
 use crate::args::Eval;
 use crate::commands::Session;
-use crate::commands::keep::Versions;
+use crate::commands::keep::Told;
 use crate::settings::Found;
 use anyhow::Result;
 use std::collections::VecDeque;
@@ -80,8 +80,8 @@ pub fn evaluate<'a>(
     let room = Room::new(available_memory(Path::new("/")));
     let folder = common.session.folders.verifiers_results();
     let earlier = if common.options.again { Vec::new() } else { result::read_all(&folder, |_| ())? };
-    let versions = Versions::default();
-    let jobs = &Jobs { common, at_a_time, folder, earlier, versions, waiting: Mutex::new(waiting), room };
+    let told = Told::default();
+    let jobs = &Jobs { common, at_a_time, folder, earlier, told, waiting: Mutex::new(waiting), room };
     let done: Vec<Done> = thread::scope(|scope| {
         let threads: Vec<_> = (1..=at_a_time).map(|number| scope.spawn(move || jobs.work(number))).collect();
         let ended = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -123,7 +123,7 @@ struct Jobs<'a> {
     folder: PathBuf,
     /// Results that there were before; none where all is evaluated again.
     earlier: Vec<EvalResult>,
-    versions: Versions,
+    told: Told,
     /// What nobody has begun.
     waiting: Mutex<VecDeque<Evaluation<'a>>>,
     room: Room,
@@ -228,7 +228,7 @@ impl<'a> Jobs<'a> {
 
     /// The result that an evaluation had earlier.
     fn finished(&self, one: &Evaluation<'_>, subject: &Subject) -> Option<&EvalResult> {
-        keep::find(&self.earlier, &one.identity(subject)?, || self.versions.of(one.found))
+        keep::find(&self.earlier, &one.identity(subject)?, || self.told.version(one.found))
     }
 
     /// Takes the next evaluation that an endpoint of this one serves, too, and that has no finished result.

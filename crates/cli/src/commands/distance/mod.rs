@@ -1,18 +1,23 @@
 //! `tokometer eval --env distance`: how far each quantization is from the unquantized model, on a text.
+//!
+//! What an engine does not offer is a result without figures that says why; what is printed of all results is `table`'s.
 
-use super::keep::{self, Versions};
-use super::{OK, SOME_FAILED, Session, prepare, print_json, write_whole};
+mod table;
+
+use super::keep::{self, Told};
+use super::{OK, SOME_FAILED, Session, eval, prepare, print_json, write_whole};
 use crate::args::{DistanceFlags, Selection};
 use crate::settings::{self, Found};
-use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result, anyhow, bail};
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokometer_core::engine::Timeouts;
 use tokometer_core::machine::Machine;
 use tokometer_core::plan::ModelRef;
-use tokometer_core::prepare::Target;
-use tokometer_eval::distance::{Base, ENVIRONMENT, Record, Settings, Subject, Text, Value, finished, positions_csv};
+use tokometer_core::prepare::{Manifest, Target};
+use tokometer_eval::distance::{
+    self, Base, ENVIRONMENT, Record, Settings, Subject, Text, Unmeasured, finished, positions_csv, tells_nothing,
+};
 use tokometer_eval::keep::distance as identity_of;
 
 /// The names of this evaluation.
@@ -47,10 +52,10 @@ pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
     let plan = plan(&found, flags)?;
     let _lock = super::run::exclusive(session)?;
     let earlier = if options.again { Vec::new() } else { finished(&session.folders.verifiers_results()) };
-    let versions = Versions::default();
-    let mut job = Job { session, options, model, text, earlier, versions, records: Vec::new(), failed: Vec::new() };
+    let told = Told::default();
+    let mut job = Job { session, options, model, text, earlier, told, records: Vec::new(), failed: Vec::new() };
     for (base, engines) in plan {
-        job.against(base, &engines);
+        job.against(base, &engines)?;
     }
     for reason in &job.failed {
         session.terminal.error(reason);
@@ -58,18 +63,19 @@ pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
     if job.records.is_empty() {
         bail!("nothing could be compared");
     }
+    eval::write_table(session, &session.folders.verifiers_results())?;
     match options.selection.json {
         true => print_json(session.terminal, &job.records)?,
-        false => show(session, &job.records),
+        false => table::show(session, &job.records),
     }
     Ok(if job.failed.is_empty() { OK } else { SOME_FAILED })
 }
 
-/// An original: engine and quantization.
-type Original<'a> = (&'a Found, &'a str);
+/// An engine and a quantization: an original, or what is held against it.
+type Case<'a> = (&'a Found, &'a str);
 
 /// Which engines are held against which original: each against its own, or all against one that names its engine.
-fn plan<'a>(found: &'a [Found], flags: &'a DistanceFlags) -> Result<Vec<(Original<'a>, Vec<&'a Found>)>> {
+fn plan<'a>(found: &'a [Found], flags: &'a DistanceFlags) -> Result<Vec<(Case<'a>, Vec<&'a Found>)>> {
     let asked = flags.base.as_str();
     let Some((engine, quantize)) = asked.split_once(':') else {
         return Ok(found.iter().map(|engine| ((engine, asked), vec![engine])).collect());
@@ -89,7 +95,7 @@ struct Job<'a> {
     text: Text,
     /// Results that there were before; none where all is measured again.
     earlier: Vec<Record>,
-    versions: Versions,
+    told: Told,
     records: Vec<Record>,
     failed: Vec<String>,
 }
@@ -97,25 +103,91 @@ struct Job<'a> {
 impl Job<'_> {
     /// Holds all quantizations of these engines against one original, which is measured once there is one without a finished
     /// result. Each result is written at once.
-    fn against(&mut self, (original, label): Original<'_>, engines: &[&Found]) {
-        let lost = |error: &anyhow::Error| format!("{} {label}, the original: {error:#}", original.engine.name);
-        let subject = match self.subject(original, label) {
+    ///
+    /// # Errors
+    /// That something is not offered cannot be written down.
+    fn against(&mut self, original: Case<'_>, engines: &[&Found]) -> Result<()> {
+        let quantizations = settings::quantizations(self.options.selection, &self.session.config);
+        let cases: Vec<Case<'_>> = engines
+            .iter()
+            .flat_map(|found| quantizations.iter().map(move |quantize| (*found, quantize.as_str())))
+            .collect();
+        if let Some(why) = self.refused(original) {
+            return self.without(original, &cases, &why);
+        }
+        let subject = match self.subject(original) {
             Ok(subject) => subject,
-            Err(error) => return self.failed.push(lost(&error)),
+            Err(error) => return self.lost(original, &cases, &error),
         };
         let mut base = None;
-        for found in engines {
-            for quantize in settings::quantizations(self.options.selection, &self.session.config) {
-                let Some(wanted) = self.wanted((original, &subject), found, &quantize) else { continue };
-                let measured = match self.measured(&subject, &mut base) {
-                    Ok(measured) => measured,
-                    Err(error) => return self.failed.push(lost(&error)),
-                };
-                if let Err(error) = self.one((&subject, measured), &wanted) {
-                    self.failed.push(format!("{} {quantize}: {error:#}", found.engine.name));
+        for (i, case) in cases.iter().copied().enumerate() {
+            if let Some(why) = self.refused(case) {
+                self.not_offered(original, case, &why)?;
+                continue;
+            }
+            let Some(wanted) = self.wanted((original.0, &subject), case) else { continue };
+            let measured = match self.measured(&subject, &mut base) {
+                Ok(measured) => measured,
+                Err(error) => return self.lost(original, &cases[i..], &error),
+            };
+            match self.one((&subject, measured), &wanted) {
+                Ok(()) => (),
+                Err(error) if is_not_offered(&error) => self.not_offered(original, case, &format!("{error:#}"))?,
+                Err(error) => self.failed.push(format!("{} {}: {error:#}", case.0.engine.name, case.1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Why there can be no distributions of an engine and quantization, as far as is known before anything is prepared.
+    fn refused(&self, (found, quantize): Case<'_>) -> Option<String> {
+        found.engine.native(quantize).err().or_else(|| tells_nothing(&self.told.of(found)?))
+    }
+
+    /// That there is no original to hold these against.
+    fn lost(&mut self, original: Case<'_>, cases: &[Case<'_>], error: &anyhow::Error) -> Result<()> {
+        if is_not_offered(error) {
+            return self.without(original, cases, &format!("{error:#}"));
+        }
+        self.failed.push(format!("{} {}, the original: {error:#}", original.0.engine.name, original.1));
+        Ok(())
+    }
+
+    /// Results without figures of all that was to be held against an original that there cannot be.
+    fn without(&mut self, original: Case<'_>, cases: &[Case<'_>], why: &str) -> Result<()> {
+        for case in cases.iter().copied() {
+            match case.0.engine.name == original.0.engine.name {
+                true => self.not_offered(original, case, why)?,
+                false => {
+                    let of = format!("there is no original, {} {}: {why}", original.0.engine.name, original.1);
+                    self.not_offered(original, case, &of)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A result without figures.
+    fn not_offered(&mut self, original: Case<'_>, (found, quantize): Case<'_>, reason: &str) -> Result<()> {
+        // What a label means may depend on the device, which only preparing chooses.
+        let native = found.engine.native(quantize).ok().filter(|native| !native.contains(" or "));
+        let hello = self.told.of(found);
+        let record = Record::not_offered(&Unmeasured {
+            manifest: &Manifest::unprepared(&self.model, found.engine, native.unwrap_or(quantize)),
+            quantize,
+            native,
+            engine_version: hello.as_ref().map(|hello| hello.engine_version.as_str()),
+            original: (original.0.engine.name, original.1),
+            text: &self.text,
+            hostname: &Machine::this().hostname,
+            reason,
+        });
+        let file = self.write(&record, &positions_csv(&[], 0))?;
+        let case = format!("{} {quantize}", found.engine.name);
+        self.failed
+            .push(format!("{case} is not offered: {reason}; its result, without figures, is {}", file.display()));
+        self.records.push(record);
+        Ok(())
     }
 
     /// The original's distributions, measured when they are first asked for.
@@ -131,10 +203,9 @@ impl Job<'_> {
     fn wanted(
         &mut self,
         (original, base): (&Found, &Subject),
-        found: &Found,
-        quantize: &str,
+        (found, quantize): Case<'_>,
     ) -> Option<(Subject, String)> {
-        let subject = match self.subject(found, quantize) {
+        let subject = match self.subject((found, quantize)) {
             Ok(subject) => subject,
             Err(error) => {
                 self.failed.push(format!("{} {quantize}: {error:#}", found.engine.name));
@@ -162,9 +233,8 @@ impl Job<'_> {
         if alike.is_empty() {
             return None;
         }
-        let (base, own) = (self.versions.of(original)?, self.versions.of(found)?);
-        let is_same =
-            |record: &&Record| record.engine_version == own && record.base.engine_version.as_ref() == Some(&base);
+        let (base, own) = (Some(self.told.version(original)?), Some(self.told.version(found)?));
+        let is_same = |record: &&Record| record.engine_version == own && record.base.engine_version == base;
         let newest = alike.into_iter().filter(is_same).max_by(|a, b| a.timestamp.cmp(&b.timestamp));
         newest.cloned()
     }
@@ -173,17 +243,22 @@ impl Job<'_> {
         let measured = base.1.distance(subject, self.session.terminal.progress())?;
         let mut record = Record::new(base, subject, &measured, &self.text, &Machine::this().hostname);
         record.identity = Some(identity.clone());
-        let file = self.session.folders.verifiers_results().join(format!("{}.json", record.stem()));
-        let positions = positions_csv(&measured.chunks, record.scored_from);
-        write_whole(&file.with_extension("csv"), positions.as_bytes())?;
-        write_whole(&file, &record.json().context("the result does not serialize")?)?;
+        let file = self.write(&record, &positions_csv(&measured.chunks, base.1.chunks.first))?;
         self.session.terminal.say(&format!("result: {} (and .csv)", file.display()));
         self.records.push(record);
         Ok(())
     }
 
+    /// Writes a result and its positions; where the result is.
+    fn write(&self, record: &Record, positions: &str) -> Result<PathBuf> {
+        let file = self.session.folders.verifiers_results().join(format!("{}.json", record.stem()));
+        write_whole(&file.with_extension("csv"), positions.as_bytes())?;
+        write_whole(&file, &record.json().context("the result does not serialize")?)?;
+        Ok(file)
+    }
+
     /// Prepares a model in a quantization of an engine.
-    fn subject(&self, found: &Found, quantize: &str) -> Result<Subject> {
+    fn subject(&self, (found, quantize): Case<'_>) -> Result<Subject> {
         let (session, selection) = (self.session, self.options.selection);
         if let Some(missing) = found.missing() {
             bail!(missing);
@@ -217,71 +292,7 @@ impl Job<'_> {
     }
 }
 
-fn show(session: &Session<'_>, records: &[Record]) {
-    let terminal = session.terminal;
-    let mut sections: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
-    for record in records {
-        let heading = format!(
-            "{} against {} {}, on {}: {} positions in {} chunks of {} tokens",
-            record.model,
-            record.base.engine,
-            record.base.native_quantize,
-            record.text.name,
-            record.num_examples,
-            record.chunks,
-            record.ctx
-        );
-        sections.entry(heading).or_default().push(record);
-    }
-    for (heading, records) in sections {
-        terminal.paragraph(Style::Bold, &heading);
-        let mut table = Table::new(&[
-            ("engine", Align::Left),
-            ("quantize", Align::Left),
-            ("bits/w", Align::Right),
-            ("KL divergence", Align::Right),
-            ("same top", Align::Right),
-            ("ln PPL ratio", Align::Right),
-            ("PPL", Align::Right),
-            ("RMS Δp", Align::Right),
-            ("KLD 99%", Align::Right),
-            ("KLD max", Align::Right),
-        ]);
-        for record in records {
-            table.row(cells(record));
-        }
-        table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
-        terminal.line("");
-    }
-    let meaning = "± is the standard error of the mean over positions, as llama-perplexity prints it; divergences are in nats per token";
-    terminal.paragraph(Style::Dim, meaning);
-}
-
-fn cells(record: &Record) -> Vec<String> {
-    let with_error = |name: &str, factor: f64, digits: usize, unit: &str| {
-        let text = |Value { avg, std }: Value| {
-            let error = std.map(|std| format!(" ±{:.digits$}", std * factor)).unwrap_or_default();
-            format!("{:.digits$}{error}{unit}", avg * factor)
-        };
-        record.value(name).map(text).unwrap_or_default()
-    };
-    let quantize = match record.quantization == record.native_quantize {
-        true => record.quantization.clone(),
-        false => {
-            let native = record.native_quantize.split(',').next().unwrap_or_default();
-            format!("{} ({native})", record.quantization)
-        }
-    };
-    vec![
-        record.engine.clone(),
-        quantize,
-        record.bits_per_weight.map(|bits| format!("{bits:.2}")).unwrap_or_default(),
-        with_error("kld_mean", 1.0, 5, ""),
-        with_error("same_top", 100.0, 2, "%"),
-        with_error("ln_ppl_ratio", 1.0, 5, ""),
-        with_error("ppl", 1.0, 3, ""),
-        with_error("delta_p_rms", 100.0, 2, "%"),
-        with_error("kld_p99", 1.0, 4, ""),
-        with_error("kld_max", 1.0, 4, ""),
-    ]
+/// Whether an engine failed because it does not offer what was asked.
+fn is_not_offered(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<distance::Error>().is_some_and(distance::Error::is_not_offered)
 }
