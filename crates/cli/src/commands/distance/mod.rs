@@ -18,7 +18,7 @@ use tokometer_core::prepare::{Manifest, Target};
 use tokometer_eval::distance::{
     self, Base, ENVIRONMENT, Record, Settings, Subject, Text, Unmeasured, finished, positions_csv, tells_nothing,
 };
-use tokometer_eval::keep::distance as identity_of;
+use tokometer_eval::keep::{distance as identity_of, find};
 
 /// The names of this evaluation.
 pub const NAMES: &[&str] = &[ENVIRONMENT, "perplexity"];
@@ -228,15 +228,8 @@ impl Job<'_> {
 
     /// The newest result of that identity, if both engines are of the same versions.
     fn kept(&self, identity: &str, original: &Found, found: &Found) -> Option<Record> {
-        let is_alike = |record: &&Record| record.identity.as_deref() == Some(identity);
-        let alike: Vec<&Record> = self.earlier.iter().filter(is_alike).collect();
-        if alike.is_empty() {
-            return None;
-        }
-        let (base, own) = (Some(self.told.version(original)?), Some(self.told.version(found)?));
-        let is_same = |record: &&Record| record.engine_version == own && record.base.engine_version == base;
-        let newest = alike.into_iter().filter(is_same).max_by(|a, b| a.timestamp.cmp(&b.timestamp));
-        newest.cloned()
+        let versions = || Some(vec![self.told.version(original)?, self.told.version(found)?]);
+        find(&self.earlier, identity, versions).cloned()
     }
 
     fn one(&mut self, base: (&Subject, &Base), (subject, identity): &(Subject, String)) -> Result<()> {

@@ -228,7 +228,7 @@ impl<'a> Jobs<'a> {
 
     /// The result that an evaluation had earlier.
     fn finished(&self, one: &Evaluation<'_>, subject: &Subject) -> Option<&EvalResult> {
-        keep::find(&self.earlier, &one.identity(subject)?, || self.told.version(one.found))
+        keep::find(&self.earlier, &one.identity(subject)?, || Some(vec![self.told.version(one.found)?]))
     }
 
     /// Takes the next evaluation that an endpoint of this one serves, too, and that has no finished result.
