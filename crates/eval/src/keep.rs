@@ -7,8 +7,9 @@ use crate::case::{Wish, built_in};
 use crate::distance::{Record, Text};
 use crate::external::{LM_EVAL, VERIFIERS};
 use crate::{Environment, EvalResult};
+use tokometer_core::engine::{self, ModelFormat};
 use tokometer_core::fingerprint;
-use tokometer_core::prepare::Manifest;
+use tokometer_core::prepare::{Manifest, SourceFile};
 
 /// Raised when something is asked or scored in another way, so that earlier results are not taken for those of now.
 const FORM: u32 = 1;
@@ -31,10 +32,13 @@ pub struct Computes<'a> {
 }
 
 impl Computes<'_> {
-    /// The hash of all of it. The model counts by its files, wherever they lie, and by its name, which results tell.
+    /// The hash of all of it. The model counts by its files, wherever they lie, and by its name, which results tell. What was
+    /// compiled counts by what it was made of and for (`tools`): compiling that again gives other bytes.
     pub fn identity(&self) -> String {
         let model = self.manifest;
-        let files = (&model.source.files, &model.source.revision, &model.files, &model.tools);
+        let is_compiled = engine::by_name(&model.engine).is_ok_and(|engine| engine.format == ModelFormat::Compiled);
+        let made: &[SourceFile] = if is_compiled { &[] } else { &model.files };
+        let files = (&model.source.files, &model.source.revision, made, &model.tools);
         fingerprint::of_value(&(
             (FORM, env!("CARGO_PKG_VERSION"), &model.engine, self.quantize, &model.native, &model.name, files),
             (self.hostname, self.device, self.configured, self.ctx_tokens),
@@ -175,12 +179,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compiled_is_known_by_what_it_is_made_for_and_other_models_by_their_files() {
+        let of = |name: &str, bytes: &str, processor: &str| {
+            let engine = engine::by_name(name).unwrap();
+            let mut manifest = Manifest::unprepared(&"synthetic:tiny".parse().unwrap(), engine, "native");
+            manifest.files = vec![SourceFile { name: "made".into(), bytes: 1, sha256: bytes.into() }];
+            manifest.tools = [("processor".to_owned(), processor.to_owned())].into();
+            let manifest = &manifest;
+            let hostname = "host";
+            Computes { quantize: "nf4", manifest, hostname, device: None, configured: "", ctx_tokens: 1 }.identity()
+        };
+        assert_eq!(of("mlc_llm", "a", "P"), of("mlc_llm", "b", "P"));
+        assert_ne!(of("mlc_llm", "a", "P"), of("mlc_llm", "a", "Q"));
+        assert_ne!(of("llamacpp", "a", "P"), of("llamacpp", "b", "P"));
+    }
+
+    #[test]
     fn of_a_distance_both_versions_count() {
         let of = |timestamp: &str, base: Option<&str>, own: &str| {
             let wanted = Unmeasured {
                 manifest: &Manifest::unprepared(
                     &"synthetic:tiny".parse().unwrap(),
-                    tokometer_core::engine::by_name("mock").unwrap(),
+                    engine::by_name("mock").unwrap(),
                     "mock-4",
                 ),
                 quantize: "nf4",

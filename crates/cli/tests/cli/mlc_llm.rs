@@ -371,3 +371,49 @@ fn a_distance_that_is_not_offered_is_missing_evidence_and_missing_in_plots() {
     assert_eq!(rows.len(), 1, "{}", data["quality"]);
     assert!(rows[0][0].as_str().unwrap().starts_with("mock"), "{}", rows[0]);
 }
+
+/// All that goes in is known before anything is started, though a library that is compiled again has other bytes.
+#[test]
+fn a_finished_evaluation_is_kept_unless_anything_differs() {
+    let dir = Dir::new("mlc-kept");
+    // The model is made for 4096 tokens, which is what other endpoints have.
+    let eval = [
+        "eval",
+        "--engine",
+        "mlc_llm",
+        "--model",
+        "synthetic:tiny",
+        "--env",
+        "copy",
+        "--num-examples",
+        "2",
+        "--max-tokens",
+        "2",
+    ];
+    let eval = |quantize: &str| tokometer(&dir, "", &[&eval[..], &["--quantize", quantize, "--json"]].concat());
+    let kept = |ran: &Ran| {
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        ran.err.matches("kept: mlc_llm").count()
+    };
+    assert_eq!(kept(&eval("nf4")), 0);
+    let second = eval("nf4");
+    assert_eq!(kept(&second), 1);
+    let told: Value = serde_json::from_str(&second.out).unwrap();
+    let result = &told["results"][0];
+    assert_eq!(
+        (result["engine_version"].as_str(), result["native_quantize"].as_str()),
+        (Some("0.0.standin"), Some("q4f32_1"))
+    );
+    assert!(result["identity"].is_string() && result["bits_per_weight"].as_f64().is_some(), "{result}");
+    // Compiled again, it is the same model.
+    for name in crate::dir::names(&dir.path("models")).iter().filter(|name| name.contains("-library-")) {
+        std::fs::remove_dir_all(dir.path("models").join(name)).unwrap();
+    }
+    let again = eval("nf4");
+    assert!(again.err.contains("compiling the library"), "{}", again.err);
+    assert_eq!(kept(&again), 1);
+    // Another format, and another library of the same weights, are not.
+    assert_eq!(kept(&eval("float16")), 0);
+    dir.write("tokometer.toml", "[engines.mlc_llm]\noptions = { opt = \"O3\" }\n");
+    assert_eq!(kept(&eval("nf4")), 0);
+}
