@@ -134,11 +134,14 @@ pub fn evaluate(
         }
         Err(error) => (result.returncode, result.reason) = (1, Some(error.to_string())),
     }
-    // An endpoint that ended explains more than the request that met nobody.
+    // An endpoint that ended explains more than the request that met nobody, which only says how far it came.
     if result.returncode != 0
         && let Some(why) = endpoint.ended()
     {
-        result.reason = Some(why);
+        result.reason = Some(match result.reason.take() {
+            Some(far) => format!("{why}; {far}"),
+            None => why,
+        });
     }
     result.timestamp = clock::now_utc();
     result
