@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::external::{Done, LM_EVAL, Order, Tool, VERIFIERS};
+use crate::external::{Done, GOES_ON, LM_EVAL, Order, Tool, VERIFIERS};
 use crate::journal::{Journal, Key};
 use crate::native::{self, Limits};
 use crate::result::Scored;
@@ -225,7 +225,7 @@ fn ask(
     let seconds = earlier + began.elapsed().as_secs_f64();
     let done = native::in_order(examples, journal.examples());
     let reason = match &asked.broken {
-        Some(why) => Some(format!("after {} of {} examples: {why}", done.len(), examples.len())),
+        Some(why) => Some(format!("after {} of {} examples: {why}{GOES_ON}", done.len(), examples.len())),
         None => native::unscored(&done),
     };
     if reason.is_none() {

@@ -177,9 +177,10 @@ fn what_makes_no_sense_is_named() {
     dir.write("short.txt", "short");
     let eval = |more: &[&str]| dir.run(&on_tiny("eval", "mock", &[&["--env", "distance"][..], more].concat()));
     eval(&["--text", "short.txt"]).fails(1, &["5 tokens only", "--text"]);
-    eval(&["--text", "none.txt"]).fails(1, &["none.txt"]);
-    eval(&["--base", "llamacpp:float16"]).fails(1, &["llamacpp", "mock"]);
-    eval(&["--chunks", "0"]).fails(1, &["--chunks"]);
+    eval(&["--text", "short.txt"]).fails(1, &["mock float16, the original", "the reasons stand above"]);
+    eval(&["--text", "none.txt"]).fails(1, &["none.txt", "--text takes"]);
+    eval(&["--base", "llamacpp:float16"]).fails(1, &["llamacpp", "mock", "--engine takes both"]);
+    eval(&["--chunks", "0"]).fails(1, &["--chunks", "the whole text"]);
     eval(&["--ctx", "3"]).fails(2, &["--ctx"]);
     dir.run(&on_tiny("eval", "mock", &["--env", "no-such"])).fails(1, &["no-such", "distance"]);
     assert!(!dir.path("verifiers_results/.distance").exists());

@@ -471,7 +471,9 @@ with open(os.path.join(out, "samples_tokometer_choice_2026-11-30.jsonl"), "w") a
         let mut command = dir.command(&arguments);
         Ran::of(command.env("TOKOMETER_LM_EVAL_PYTHON", dir.path("lm_eval")).output().unwrap())
     };
-    run().fails(3, &["after 2 of 4 examples, 0 of its requests were answered", "that was too much"]);
+    let first = run();
+    first.fails(3, &["after 2 of 4 examples, 0 of its requests were answered", "that was too much"]);
+    assert!(first.err.contains("the same command goes on from there"), "{}", said(&first));
     let second = run();
     assert_eq!(second.code, 0, "{}", said(&second));
     assert!(second.err.contains("2 of 4 examples were done by an earlier attempt"), "{}", said(&second));

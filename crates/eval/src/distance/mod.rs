@@ -63,6 +63,14 @@ pub enum Error {
         /// What there is and what is needed.
         why: disk::Error,
     },
+    /// The text cannot be read.
+    #[error("cannot read the text {}: {why}; --text takes a file of plain UTF-8", .path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
     /// A file or folder.
     #[error("cannot {doing} {}: {why}; check permissions and free space", .path.display())]
     Io {
@@ -87,7 +95,8 @@ pub enum Error {
     },
     /// The two models do not have the same tokens.
     #[error(
-        "{other} has a vocabulary of {theirs} tokens and {base} one of {own}: their distributions cannot be compared"
+        "{other} has a vocabulary of {theirs} tokens and the original, {base}, one of {own}: their distributions cannot be \
+         compared; --base with a quantization alone holds each engine against its own original"
     )]
     Vocabulary {
         /// The base.
@@ -101,7 +110,8 @@ pub enum Error {
     },
     /// A worker wrote something else than was asked for.
     #[error(
-        "{engine} returned {found} where {wanted} were asked for: its worker and this tokometer do not fit together"
+        "{engine} returned {found} where {wanted} were asked for: its worker and this tokometer do not fit together; build \
+         both anew (`cargo xtask build`)"
     )]
     Shape {
         /// Engine and quantization.
@@ -112,7 +122,10 @@ pub enum Error {
         wanted: String,
     },
     /// A log-probability is infinite or no number.
-    #[error("chunk {chunk}, position {position}: a log-probability of {engine} or of the base is not finite")]
+    #[error(
+        "chunk {chunk}, position {position}: a log-probability of {engine} or of the original is not finite, so nothing can be \
+         said of the distance; `tokometer verify` tells whether the engine computes as others do"
+    )]
     NotFinite {
         /// Engine and quantization.
         engine: String,

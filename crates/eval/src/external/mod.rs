@@ -24,6 +24,9 @@ use tokometer_core::engine::set_up_python;
 use tokometer_core::fingerprint;
 use tokometer_core::progress::Task;
 
+/// What to do about an evaluation that ended too early.
+pub(crate) const GOES_ON: &str = "; the same command goes on from there";
+
 /// Between two looks at what a program has written.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -95,7 +98,12 @@ impl Tool {
             let path = PathBuf::from(named);
             return match path.is_file() {
                 true => Ok(path),
-                false => Err(Error::Tool(format!("{} names {}, which is not a file", self.variable, path.display()))),
+                false => Err(Error::Tool(format!(
+                    "{} names {}, which is not a file: it must be a Python that has {}",
+                    self.variable,
+                    path.display(),
+                    self.package
+                ))),
             };
         }
         set_up_python(self.environment).ok_or_else(|| {
@@ -126,9 +134,7 @@ impl Tool {
         }
         die_with_us(&mut command);
         let before = client.answered();
-        let mut child = command
-            .spawn()
-            .map_err(|error| Error::Tool(format!("{} could not be started: {error}", python.display())))?;
+        let mut child = command.spawn().map_err(|error| Error::Tool(self.not_started(&python, &error)))?;
         let mut seen = 0;
         let status = loop {
             let now = count();
@@ -146,8 +152,10 @@ impl Tool {
             (true, true) => Some(format!("{} wrote no examples{}", self.title, last_words(&log))),
             (false, _) => {
                 let total = set.map(|set| set.first(order.num_examples).len());
-                let far = how_far((self.count)(order.folder), total, answered(before, client));
-                Some(format!("{} failed ({status}){far}{}", self.title, last_words(&log)))
+                let done = (self.count)(order.folder);
+                let far = how_far(done, total, answered(before, client));
+                let next = if done > Some(0) { GOES_ON } else { "" };
+                Some(format!("{} failed ({status}){far}{}{next}", self.title, last_words(&log)))
             }
         };
         let returncode = if returncode == 0 && reason.is_some() { 1 } else { returncode };
@@ -158,6 +166,11 @@ impl Tool {
     pub fn identity(&self) -> Option<String> {
         let version = self.version(&self.python().ok()?)?;
         Some(format!("{} {version} {}", self.package, fingerprint::of_value(&self.files)))
+    }
+
+    fn not_started(&self, python: &Path, error: &std::io::Error) -> String {
+        let (title, python) = (self.title, python.display());
+        format!("{title} could not be started with {python}: {error}; {} names another Python", self.variable)
     }
 
     /// `lm-eval 0.4.13`; without the number where it does not tell.

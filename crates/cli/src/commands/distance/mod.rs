@@ -41,7 +41,7 @@ pub struct Distance<'a> {
 pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
     let flags = options.flags;
     if flags.chunks == Some(0) {
-        bail!("--chunks must be at least 1");
+        bail!("--chunks must be at least 1; without it the whole text counts");
     }
     let text = match &flags.text {
         Some(path) => Text::read(path)?,
@@ -61,7 +61,7 @@ pub fn distance(session: &Session<'_>, options: &Distance<'_>) -> Result<u8> {
         session.terminal.error(reason);
     }
     if job.records.is_empty() {
-        bail!("nothing could be compared");
+        bail!("no distance could be measured: the reasons stand above");
     }
     eval::write_table(session, &session.folders.verifiers_results())?;
     match options.selection.json {
@@ -82,7 +82,10 @@ fn plan<'a>(found: &'a [Found], flags: &'a DistanceFlags) -> Result<Vec<(Case<'a
     };
     let base = found.iter().find(|found| found.engine.name == engine).ok_or_else(|| {
         let known: Vec<&str> = found.iter().map(|found| found.engine.name).collect();
-        anyhow!("--base names the engine {engine:?}, which is not among the chosen ones: {}", known.join(", "))
+        anyhow!(
+            "--base names the engine {engine:?}, which is not among the chosen ones, {}: --engine takes both, separated by a comma",
+            known.join(", ")
+        )
     })?;
     Ok(vec![((base, quantize), found.iter().collect())])
 }
