@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::external::{Done, LM_EVAL, Order, Tool, VERIFIERS};
+use crate::external::{Done, GOES_ON, LM_EVAL, Order, Tool, VERIFIERS};
 use crate::journal::{Journal, Key};
 use crate::native::{self, Limits};
 use crate::result::Scored;
@@ -134,11 +134,14 @@ pub fn evaluate(
         }
         Err(error) => (result.returncode, result.reason) = (1, Some(error.to_string())),
     }
-    // An endpoint that ended explains more than the request that met nobody.
+    // An endpoint that ended explains more than the request that met nobody, which only says how far it came.
     if result.returncode != 0
         && let Some(why) = endpoint.ended()
     {
-        result.reason = Some(why);
+        result.reason = Some(match result.reason.take() {
+            Some(far) => format!("{why}; {far}"),
+            None => why,
+        });
     }
     result.timestamp = clock::now_utc();
     result
@@ -222,7 +225,7 @@ fn ask(
     let seconds = earlier + began.elapsed().as_secs_f64();
     let done = native::in_order(examples, journal.examples());
     let reason = match &asked.broken {
-        Some(why) => Some(format!("after {} of {} examples: {why}", done.len(), examples.len())),
+        Some(why) => Some(format!("after {} of {} examples: {why}{GOES_ON}", done.len(), examples.len())),
         None => native::unscored(&done),
     };
     if reason.is_none() {

@@ -165,7 +165,10 @@ fn wait(lines: &mpsc::Receiver<String>, patience: Duration) -> std::result::Resu
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("nothing was heard of it for {} s", patience.as_secs()));
+                return Err(format!(
+                    "nothing was heard of it for {} s; --timeout lets it take longer",
+                    patience.as_secs()
+                ));
             }
             Err(RecvTimeoutError::Disconnected) => return Err("it ended before".into()),
         }
@@ -232,6 +235,14 @@ mod tests {
         assert_eq!(endpoint.ended(), None);
         // The trap may be set a moment after the line.
         assert!(matches!(endpoint.stop(), Some(7) | None));
+        std::fs::remove_file(&launch.log).unwrap();
+    }
+
+    #[test]
+    fn one_that_takes_too_long_says_what_lets_it() {
+        let launch = Launch { patience: Duration::ZERO, ..launch("slow", "exec sleep 60") };
+        let error = Endpoint::start(&launch).unwrap_err().to_string();
+        assert!(error.contains("nothing was heard") && error.contains("--timeout"), "{error}");
         std::fs::remove_file(&launch.log).unwrap();
     }
 

@@ -165,14 +165,16 @@ fn read(path: &Path, key: &Key, bytes: &[u8]) -> Result<(Vec<Scored>, f64)> {
     let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
     let mut lines = text.lines();
     let Some(first) = lines.next() else { return Ok((Vec::new(), 0.0)) };
-    let found: Key = serde_json::from_str(first).map_err(|error| wrong(format!("line 1: {error}")))?;
+    let damaged = |error: serde_json::Error| wrong(format!("line 1: {error}; remove it to begin anew"));
+    let found: Key = serde_json::from_str(first).map_err(damaged)?;
     if found != *key {
         return Err(wrong("it begins with another evaluation; remove it to begin anew".into()));
     }
     let (mut done, mut ids) = (Vec::new(), BTreeSet::new());
     let (mut earlier, mut last) = (0.0, 0.0);
     for (i, line) in lines.enumerate() {
-        let entry: Entry = serde_json::from_str(line).map_err(|error| wrong(format!("line {}: {error}", i + 2)))?;
+        let damaged = |error: serde_json::Error| wrong(format!("line {}: {error}; remove it to begin anew", i + 2));
+        let entry: Entry = serde_json::from_str(line).map_err(damaged)?;
         // The clock of a resumed attempt begins anew.
         if entry.seconds < last {
             earlier += last;
@@ -244,6 +246,10 @@ mod tests {
         assert_ne!(other.stem(), key().stem());
         journal.finish().unwrap();
         assert!(!path.exists());
+        // What is damaged is named, with what to do.
+        std::fs::write(&path, format!("{}\n?\n", serde_json::to_string(&key()).unwrap())).unwrap();
+        let told = Journal::open(&folder, &key()).unwrap_err().to_string();
+        assert!(told.contains("line 2") && told.contains("remove it") && told.contains(".partial.jsonl"), "{told}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -4,11 +4,12 @@
 //! in each result (`identity`), the version beside it. A result without that hash, of an earlier program, is never taken.
 
 use crate::case::{Wish, built_in};
-use crate::distance::Text;
+use crate::distance::{Record, Text};
 use crate::external::{LM_EVAL, VERIFIERS};
 use crate::{Environment, EvalResult};
+use tokometer_core::engine::{self, ModelFormat};
 use tokometer_core::fingerprint;
-use tokometer_core::prepare::Manifest;
+use tokometer_core::prepare::{Manifest, SourceFile};
 
 /// Raised when something is asked or scored in another way, so that earlier results are not taken for those of now.
 const FORM: u32 = 1;
@@ -31,10 +32,13 @@ pub struct Computes<'a> {
 }
 
 impl Computes<'_> {
-    /// The hash of all of it. The model counts by its files, wherever they lie, and by its name, which results tell.
+    /// The hash of all of it. The model counts by its files, wherever they lie, and by its name, which results tell. What was
+    /// compiled counts by what it was made of and for (`tools`): compiling that again gives other bytes.
     pub fn identity(&self) -> String {
         let model = self.manifest;
-        let files = (&model.source.files, &model.source.revision, &model.files, &model.tools);
+        let is_compiled = engine::by_name(&model.engine).is_ok_and(|engine| engine.format == ModelFormat::Compiled);
+        let made: &[SourceFile] = if is_compiled { &[] } else { &model.files };
+        let files = (&model.source.files, &model.source.revision, made, &model.tools);
         fingerprint::of_value(&(
             (FORM, env!("CARGO_PKG_VERSION"), &model.engine, self.quantize, &model.native, &model.name, files),
             (self.hostname, self.device, self.configured, self.ctx_tokens),
@@ -69,25 +73,66 @@ pub fn distance(base: &str, computing: &str, text: &Text, chunks: Option<usize>)
     fingerprint::of_value(&("distance", base, computing, &text.name, &text.sha256, chunks))
 }
 
-/// The newest successful result of that identity and of the engine's version, which is asked for only where it matters.
-pub fn find<'r>(
-    results: &'r [EvalResult],
+/// A result that may be taken again.
+pub trait Finished {
+    /// Hash of all that went in; `None` of a failed result, and of one that does not tell it.
+    fn identity(&self) -> Option<&str>;
+    /// Versions of the engines that took part, always in the same order.
+    fn versions(&self) -> Vec<Option<&str>>;
+    /// When it was done, UTC.
+    fn timestamp(&self) -> &str;
+}
+
+impl Finished for EvalResult {
+    fn identity(&self) -> Option<&str> {
+        self.identity.as_deref().filter(|_| self.returncode == 0)
+    }
+
+    fn versions(&self) -> Vec<Option<&str>> {
+        vec![self.engine_version.as_deref()]
+    }
+
+    fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+}
+
+impl Finished for Record {
+    fn identity(&self) -> Option<&str> {
+        self.identity.as_deref().filter(|_| self.returncode == 0)
+    }
+
+    /// The original's, then its own.
+    fn versions(&self) -> Vec<Option<&str>> {
+        vec![self.base.engine_version.as_deref(), self.engine_version.as_deref()]
+    }
+
+    fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+}
+
+/// The newest successful result of that identity and of the engines' versions, which are asked for only where they matter;
+/// `None` where one of them is not told.
+pub fn find<'r, R: Finished>(
+    results: &'r [R],
     identity: &str,
-    version: impl FnOnce() -> Option<String>,
-) -> Option<&'r EvalResult> {
-    let is_alike = |result: &&EvalResult| result.returncode == 0 && result.identity.as_deref() == Some(identity);
-    let alike: Vec<&EvalResult> = results.iter().filter(is_alike).collect();
+    versions: impl FnOnce() -> Option<Vec<String>>,
+) -> Option<&'r R> {
+    let alike: Vec<&R> = results.iter().filter(|result| result.identity() == Some(identity)).collect();
     if alike.is_empty() {
         return None;
     }
-    let version = version()?;
-    let of_version = alike.into_iter().filter(|result| result.engine_version.as_deref() == Some(version.as_str()));
-    of_version.max_by(|a, b| a.timestamp.cmp(&b.timestamp))
+    let versions = versions()?;
+    let versions: Vec<Option<&str>> = versions.iter().map(|version| Some(version.as_str())).collect();
+    let of_versions = alike.into_iter().filter(|result| result.versions() == versions);
+    of_versions.max_by(|a, b| a.timestamp().cmp(b.timestamp()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Unmeasured;
     use crate::result::testing::result;
     use std::time::Duration;
 
@@ -125,11 +170,60 @@ mod tests {
             failed,
         ];
         let found = |identity: &str, version: Option<&str>| {
-            find(&results, identity, || version.map(str::to_owned)).map(|result| result.uuid.as_str())
+            find(&results, identity, || Some(vec![version?.to_owned()])).map(|result| result.uuid.as_str())
         };
         assert_eq!(found("i", Some("2")), Some("newest"));
         assert_eq!(found("i", Some("1")), Some("of another version"));
         assert_eq!((found("i", Some("3")), found("i", None), found("j", Some("2"))), (None, None, None));
         assert!(find(&results, "j", || panic!("nobody need tell the version")).is_none());
+    }
+
+    #[test]
+    fn what_is_compiled_is_known_by_what_it_is_made_for_and_other_models_by_their_files() {
+        let of = |name: &str, bytes: &str, processor: &str| {
+            let engine = engine::by_name(name).unwrap();
+            let mut manifest = Manifest::unprepared(&"synthetic:tiny".parse().unwrap(), engine, "native");
+            manifest.files = vec![SourceFile { name: "made".into(), bytes: 1, sha256: bytes.into() }];
+            manifest.tools = [("processor".to_owned(), processor.to_owned())].into();
+            let manifest = &manifest;
+            let hostname = "host";
+            Computes { quantize: "nf4", manifest, hostname, device: None, configured: "", ctx_tokens: 1 }.identity()
+        };
+        assert_eq!(of("mlc_llm", "a", "P"), of("mlc_llm", "b", "P"));
+        assert_ne!(of("mlc_llm", "a", "P"), of("mlc_llm", "a", "Q"));
+        assert_ne!(of("llamacpp", "a", "P"), of("llamacpp", "b", "P"));
+    }
+
+    #[test]
+    fn of_a_distance_both_versions_count() {
+        let of = |timestamp: &str, base: Option<&str>, own: &str| {
+            let wanted = Unmeasured {
+                manifest: &Manifest::unprepared(
+                    &"synthetic:tiny".parse().unwrap(),
+                    engine::by_name("mock").unwrap(),
+                    "mock-4",
+                ),
+                quantize: "nf4",
+                native: None,
+                engine_version: Some(own),
+                original: ("mock", "float16"),
+                text: &Text::held_out(),
+                hostname: "host",
+                reason: "",
+            };
+            let mut record = Record::not_offered(&wanted);
+            (record.timestamp, record.identity) = (timestamp.to_owned(), Some("i".to_owned()));
+            (record.returncode, record.reason) = (0, None);
+            record.base.engine_version = base.map(str::to_owned);
+            record
+        };
+        let mut failed = of("d", Some("1"), "2");
+        failed.returncode = 1;
+        let records =
+            [of("a", Some("1"), "2"), of("c", Some("2"), "2"), of("b", Some("1"), "2"), of("e", None, "2"), failed];
+        let found = |base: &str, own: &str| {
+            find(&records, "i", || Some(vec![base.to_owned(), own.to_owned()])).map(|record| record.timestamp.as_str())
+        };
+        assert_eq!((found("1", "2"), found("2", "2"), found("2", "1")), (Some("b"), Some("c"), None));
     }
 }

@@ -1,4 +1,4 @@
-//! What `eval` need not do again: who computes, told before it is started.
+//! What `eval` need not do again, or cannot do: who computes, told before it is started.
 
 use super::Session;
 use crate::settings::Found;
@@ -10,28 +10,24 @@ use tokometer_core::prepare::Manifest;
 use tokometer_eval::keep::Computes;
 use tokometer_protocol::Hello;
 
-/// What engines say of themselves. Each is asked once.
+/// What engines tell of themselves when they shake hands. Each is asked once.
 #[derive(Default)]
-pub struct Introductions(Mutex<BTreeMap<&'static str, Option<Hello>>>);
+pub struct Told(Mutex<BTreeMap<&'static str, Option<Hello>>>);
 
-impl Introductions {
-    /// The version of an engine; `None` where its worker does not start.
-    pub fn version(&self, found: &Found) -> Option<String> {
-        self.of(found, |hello| hello.engine_version.clone())
-    }
-
-    /// Whether an engine answers such a request; `None` where its worker does not start.
-    pub fn offers(&self, found: &Found, method: &str) -> Option<bool> {
-        self.of(found, |hello| hello.methods.iter().any(|offered| offered == method))
-    }
-
-    fn of<T>(&self, found: &Found, what: impl FnOnce(&Hello) -> T) -> Option<T> {
+impl Told {
+    /// What an engine tells; `None` where its worker does not start.
+    pub fn of(&self, found: &Found) -> Option<Hello> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(found.engine.name).or_insert_with(|| told(found)).as_ref().map(what)
+        known.entry(found.engine.name).or_insert_with(|| ask(found)).clone()
+    }
+
+    /// Its version.
+    pub fn version(&self, found: &Found) -> Option<String> {
+        Some(self.of(found)?.engine_version)
     }
 }
 
-fn told(found: &Found) -> Option<Hello> {
+fn ask(found: &Found) -> Option<Hello> {
     let discovery = found.worker.as_ref().ok()?;
     let mut worker = Worker::start(discovery, Timeouts::default()).ok()?;
     let hello = std::mem::take(&mut worker.hello);

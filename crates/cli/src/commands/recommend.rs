@@ -21,7 +21,7 @@ pub fn recommend(session: &Session<'_>, options: &Recommend) -> Result<u8> {
     let analysis = analyze::read(session)?;
     let sources = report::gather(&session.folders.output()).sources;
     let names: BTreeMap<String, String> = sources.into_iter().map(|source| (source.model, source.source)).collect();
-    let advice = judge(&analysis.groups, &analysis.scores, &wishes, &names);
+    let advice = judge(&analysis.groups, (&analysis.scores, &analysis.unscored), &wishes, &names);
     if advice.is_empty() {
         bail!(
             "nothing was measured yet: `tokometer run --model M --quantize default,float16,int8,nf4 && tokometer collate` does it"
@@ -79,7 +79,9 @@ fn show(terminal: &Terminal, advice: &Advice) {
     }
     for missing in &advice.missing {
         terminal.field("missing", &missing.what);
-        terminal.field("brings it", &missing.command);
+        if let Some(command) = &missing.command {
+            terminal.field("brings it", command);
+        }
     }
     terminal.line("");
 }

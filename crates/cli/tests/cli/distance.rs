@@ -24,6 +24,11 @@ fn mock(dir: &Dir, quantize: &str, more: &[&str]) -> Vec<Value> {
     records(dir, &on_tiny("eval", "mock", &[own, more].concat()))
 }
 
+/// The files of results: what each evaluation left, without the table of all.
+fn files(dir: &Dir) -> Vec<String> {
+    names(&dir.path("verifiers_results")).into_iter().filter(|name| name != "all.csv").collect()
+}
+
 #[test]
 fn figures_of_known_distributions() {
     let dir = Dir::new("distance-mock");
@@ -51,7 +56,7 @@ fn figures_of_known_distributions() {
         (Some("mock-8"), Some("mock-16"))
     );
     // One JSON and one CSV of positions for each, in the names of the evaluations; nothing else stays.
-    let files = names(&dir.path("verifiers_results"));
+    let files = files(&dir);
     assert_eq!(files.len(), 4, "{files:?}");
     assert!(files.iter().all(|name| name.starts_with("mock_") && name.contains("_distance_uuid")), "{files:?}");
     let csv = files.iter().find(|name| name.contains("int8") && name.ends_with(".csv")).unwrap();
@@ -59,6 +64,39 @@ fn figures_of_known_distributions() {
     assert_eq!(rows.lines().count(), 46);
     let sums: f64 = half["chunk_sums"].as_array().unwrap().iter().map(|sums| sums["kld"].as_f64().unwrap()).sum();
     assert!((sums / 45.0 - avg(half, "kld_mean")).abs() < 1e-12);
+    // The table of all evaluations has a row for each figure.
+    let table = std::fs::read_to_string(dir.path("verifiers_results/all.csv")).unwrap();
+    assert_eq!(table.lines().filter(|line| line.contains(",distance,45,0,kld_mean,")).count(), 2, "{table}");
+}
+
+#[test]
+fn what_the_engine_does_not_offer_is_a_result_without_figures() {
+    let dir = Dir::new("distance-not-offered");
+    dir.write("text.txt", "0123456789".repeat(10));
+    let own =
+        ["--env", "distance", "--quantize", "q9_nonsense,nf4", "--text", "text.txt", "--device", "GPU7", "--json"];
+    let ran = dir.run(&on_tiny("eval", "mock", &own));
+    ran.fails(
+        3,
+        &["mock nf4 is not offered", "there is no such device", "does not offer the quantization \"q9_nonsense\""],
+    );
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+    for record in told.as_array().unwrap() {
+        assert_eq!((record["returncode"].as_i64(), &record["metrics"]), (Some(1), &serde_json::json!({})), "{record}");
+        let why = if record["quantization"] == "nf4" { "there is no such device" } else { "does not offer" };
+        assert!(record["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{record}");
+        assert!(record.get("weights_bytes").is_none() && record.get("chunks").is_none(), "{record}");
+    }
+    // It is in the files as well, and is tried again.
+    assert_eq!(files(&dir).len(), 4);
+    let table = std::fs::read_to_string(dir.path("verifiers_results/all.csv")).unwrap();
+    assert_eq!(table.lines().filter(|line| line.contains(",distance,0,0,,,,0,1,")).count(), 2, "{table}");
+    let found = records(
+        &dir,
+        &on_tiny("eval", "mock", &["--env", "distance", "--quantize", "nf4", "--text", "text.txt", "--json"]),
+    );
+    assert!(avg(&found[0], "kld_mean") > 0.0 && found[0].get("reason").is_none());
 }
 
 /// The original's distributions lie in one place of the folder, so one waits for the other.
@@ -73,7 +111,7 @@ fn two_at_once_in_one_folder_do_not_disturb_each_other() {
         both.map(|one| avg(&one.join().unwrap()[0], "kld_mean"))
     });
     assert_eq!(both, [alone, alone]);
-    assert_eq!(names(&dir.path("verifiers_results")).len(), 6);
+    assert_eq!(files(dir).len(), 6);
 }
 
 #[test]
@@ -82,7 +120,7 @@ fn a_finished_distance_is_kept_unless_anything_differs() {
     let of = |found: &[Value]| -> Vec<String> {
         found.iter().map(|record| record["uuid"].as_str().unwrap().to_owned()).collect()
     };
-    let files = || names(&dir.path("verifiers_results")).len();
+    let files = || files(dir).len();
     let first = mock(dir, "float16,int8", &[]);
     let second = mock(dir, "int8,nf4,float16", &[]);
     assert_eq!((of(&second)[0].as_str(), of(&second)[2].as_str()), (of(&first)[1].as_str(), of(&first)[0].as_str()));
@@ -134,40 +172,15 @@ fn the_choice_names_missing_evidence_and_then_a_case() {
 }
 
 #[test]
-fn an_engine_without_log_probabilities_has_an_empty_distance_and_others_have_theirs() {
-    let dir = Dir::new("distance-without");
-    dir.write("text.txt", format!("{}\n", "0123456789".repeat(10)));
-    let own = ["--env", "distance", "--quantize", "float16,nf4", "--text", "text.txt", "--ctx", "20"];
-    let silent = |engines: &str, more: &[&str]| {
-        let arguments = [&["eval", "--engine", engines, "--model", "synthetic:tiny"], &own[..], more].concat();
-        let mut command = dir.command(&arguments);
-        Ran::of(command.env("TOKOMETER_MOCK_WITHOUT", "score").output().unwrap())
-    };
-    let alone = silent("mock", &["--json"]);
-    assert_eq!(alone.code, 3, "{}", alone.err);
-    let found: Value = serde_json::from_str(&alone.out).unwrap();
-    let all = found.as_array().unwrap();
-    assert_eq!((all.len(), &all[1]["native_quantize"]), (2, &Value::from("mock-4")));
-    for one in all {
-        assert!(one["metrics"].as_object().unwrap().is_empty() && one["num_examples"].is_null(), "{one}");
-        assert!(one["reason"].as_str().unwrap().contains("log-probabilities"), "{one}");
-    }
-    assert!(names(&dir.path("verifiers_results")).iter().all(|name| !name.ends_with(".json")));
-    let beside = silent("llamacpp,mock", &[]);
-    assert_eq!(beside.code, 3, "{}", beside.err);
-    assert!(beside.out.contains("without a distance") && beside.out.contains("nf4 (mock-4)"), "{}", beside.out);
-    assert!(beside.out.contains("nf4 (Q4_K_M)") && !beside.err.contains("error"), "{}\n{}", beside.out, beside.err);
-}
-
-#[test]
 fn what_makes_no_sense_is_named() {
     let dir = Dir::new("distance-wrong");
     dir.write("short.txt", "short");
     let eval = |more: &[&str]| dir.run(&on_tiny("eval", "mock", &[&["--env", "distance"][..], more].concat()));
     eval(&["--text", "short.txt"]).fails(1, &["5 tokens only", "--text"]);
-    eval(&["--text", "none.txt"]).fails(1, &["none.txt"]);
-    eval(&["--base", "llamacpp:float16"]).fails(1, &["llamacpp", "mock"]);
-    eval(&["--chunks", "0"]).fails(1, &["--chunks"]);
+    eval(&["--text", "short.txt"]).fails(1, &["mock float16, the original", "the reasons stand above"]);
+    eval(&["--text", "none.txt"]).fails(1, &["none.txt", "--text takes"]);
+    eval(&["--base", "llamacpp:float16"]).fails(1, &["llamacpp", "mock", "--engine takes both"]);
+    eval(&["--chunks", "0"]).fails(1, &["--chunks", "the whole text"]);
     eval(&["--ctx", "3"]).fails(2, &["--ctx"]);
     dir.run(&on_tiny("eval", "mock", &["--env", "no-such"])).fails(1, &["no-such", "distance"]);
     assert!(!dir.path("verifiers_results/.distance").exists());

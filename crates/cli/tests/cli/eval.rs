@@ -420,7 +420,7 @@ fn the_real_vf_eval_and_lm_eval_score_as_we_do() {
     assert!(of("lm_eval")["metrics"]["score"].is_object(), "{}", of("lm_eval"));
 }
 
-/// It writes nothing before its end, so the server's count is told.
+/// Where nothing counts examples, the server's count of requests is told.
 #[test]
 fn an_lm_eval_that_dies_half_way_tells_how_many_requests_were_answered() {
     let dir = Dir::new("eval-dies");
@@ -440,6 +440,94 @@ sys.exit("that was too much")
     let mut command = dir.command(&on_tiny("eval", "mock", &["--quantize", "nf4", "--env", "lm:copy"]));
     let ran = Ran::of(command.env("TOKOMETER_LM_EVAL_PYTHON", dir.path("lm_eval")).output().unwrap());
     ran.fails(3, &["after 3 of its requests were answered", "that was too much"]);
+}
+
+/// A choice takes several requests, so these are no measure: the module that runs lm_eval counts examples.
+#[test]
+fn an_lm_eval_that_dies_half_way_tells_how_many_examples_were_done_and_goes_on() {
+    let dir = Dir::new("eval-dies-counted");
+    // What `evals/tokometer_lm_eval.py` does, without lm_eval.
+    let program = r#"#!/usr/bin/env python3
+import json, os, sys
+if "-m" not in sys.argv:
+    sys.exit(1)
+path = sys.argv[sys.argv.index("-m") + 2]
+done = len(open(path).readlines()) if os.path.exists(path) else 0
+with open(path, "a") as file:
+    for i in range(done, done + 2):
+        file.write(json.dumps({"task": "tokometer_choice", "doc_id": i}) + "\n")
+if done == 0:
+    sys.exit("that was too much")
+out = os.path.join(os.path.dirname(path), "out", "m")
+os.makedirs(out)
+with open(os.path.join(out, "samples_tokometer_choice_2026-11-30.jsonl"), "w") as file:
+    for i in range(done + 2):
+        file.write(json.dumps({"doc_id": i, "doc": {}, "filter": "none", "metrics": ["acc"], "acc": 1.0}) + "\n")
+"#;
+    dir.write("lm_eval", program);
+    std::fs::set_permissions(dir.path("lm_eval"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = on_tiny("eval", "mock", &["--quantize", "nf4", "--env", "lm:choice", "--num-examples", "4"]);
+    let run = || {
+        let mut command = dir.command(&arguments);
+        Ran::of(command.env("TOKOMETER_LM_EVAL_PYTHON", dir.path("lm_eval")).output().unwrap())
+    };
+    let first = run();
+    first.fails(3, &["after 2 of 4 examples, 0 of its requests were answered", "that was too much"]);
+    assert!(first.err.contains("the same command goes on from there"), "{}", said(&first));
+    let second = run();
+    assert_eq!(second.code, 0, "{}", said(&second));
+    assert!(second.err.contains("2 of 4 examples were done by an earlier attempt"), "{}", said(&second));
+    let found = results(&dir);
+    let whole = found.iter().find(|(_, result)| result["returncode"] == 0).unwrap();
+    assert_eq!((whole.1["resumed_examples"].as_u64(), whole.1["num_examples"].as_u64()), (Some(2), Some(4)));
+}
+
+#[test]
+fn the_real_lm_eval_that_was_killed_goes_on_and_says_how_many_examples_were_done() {
+    let dir = Dir::new("eval-lm-killed");
+    let model = trained();
+    let model = model.as_str();
+    let arguments = [
+        "eval",
+        "--engine",
+        "llamacpp",
+        "--threads",
+        "1",
+        "--model",
+        model,
+        "--quantize",
+        "float16",
+        "--env",
+        "lm:choice",
+        "--num-examples",
+        "40",
+    ];
+    let mut child = dir.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let done = || {
+        let work = dir.path("verifiers_results/.work");
+        let files = names(&work).into_iter().map(|name| work.join(name).join("examples.jsonl"));
+        files.filter_map(|path| std::fs::read_to_string(path).ok()).map(|text| text.lines().count()).sum::<usize>()
+    };
+    while done() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before an example was done");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let left: Vec<u32> = children(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while left.iter().any(|pid| is_running(*pid)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let before = done();
+    assert!((2..40).contains(&before) && results(&dir).is_empty(), "{before}");
+    let ran = dir.ok(&arguments);
+    let told = format!("{before} of 40 examples were done by an earlier attempt");
+    assert!(ran.err.contains(&told), "{}", said(&ran));
+    let found = results(&dir);
+    assert_eq!(
+        (found[0].1["resumed_examples"].as_u64(), found[0].1["num_examples"].as_u64()),
+        (Some(before as u64), Some(40))
+    );
 }
 
 #[test]

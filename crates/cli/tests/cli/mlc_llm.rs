@@ -299,3 +299,121 @@ fn an_engine_without_log_probabilities_is_verified_by_its_greedy_tokens() {
     assert_eq!((told[0]["compared"].as_str(), told[0]["positions"].as_u64()), (Some("greedy"), Some(64)));
     assert_eq!(told[0]["reference"], "mock float16 (mock-16)");
 }
+
+#[test]
+fn an_engine_without_log_probabilities_has_distances_without_figures_and_the_others_go_on() {
+    let dir = Dir::new("mlc-distance");
+    dir.write("text.txt", "0123456789".repeat(10));
+    let distance =
+        ["eval", "--engine", "mlc_llm,mock", "--model", "synthetic:tiny", "--env", "distance", "--text", "text.txt"];
+    let eval = |more: &[&str]| tokometer(&dir, "", &[&distance[..], &["--ctx", "20"], more].concat());
+    let ran = eval(&["--quantize", "nf4,int8", "--json"]);
+    ran.fails(
+        3,
+        &["mlc_llm nf4 is not offered: mlc_llm tells no log-probabilities of a given text", "--env reverse-text"],
+    );
+    // Known before anything is made.
+    assert!(!ran.err.contains("converting") && !ran.err.contains("compiling"), "{}", ran.err);
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    let engine = |name: &str| -> Vec<&Value> {
+        told.as_array().unwrap().iter().filter(|record| record["engine"] == name).collect()
+    };
+    assert_eq!((engine("mlc_llm").len(), engine("mock").len()), (2, 2), "{told}");
+    assert!(engine("mock").iter().all(|record| record["metrics"]["kld_mean"]["avg"].as_f64().is_some()), "{told}");
+    for record in engine("mlc_llm") {
+        assert!(record["metrics"].as_object().unwrap().is_empty() && record["reason"].is_string(), "{record}");
+        assert_eq!(record["engine_version"], "0.0.standin");
+    }
+    // The same for people, and where it is the original that there cannot be.
+    let shown = eval(&["--quantize", "nf4"]);
+    assert_eq!(shown.code, 3, "{}", shown.err);
+    let row = shown.out.lines().find(|line| line.starts_with("mlc_llm ")).unwrap();
+    assert!(row.contains("not offered") && !row.contains('0'), "{row}");
+    eval(&["--quantize", "int8", "--base", "mlc_llm:float16", "--json"])
+        .fails(3, &["mock int8 is not offered: there is no original, mlc_llm float16"]);
+    // Every line is in the table, with its reason and no figure.
+    let mut reader = csv::Reader::from_path(dir.path("verifiers_results/all.csv")).unwrap();
+    let rows: Vec<std::collections::BTreeMap<String, String>> = reader.deserialize().map(|row| row.unwrap()).collect();
+    let empty: Vec<_> = rows.iter().filter(|row| row["engine"] == "mlc_llm").collect();
+    assert_eq!(empty.len(), 4);
+    for row in empty {
+        assert_eq!((row["metric"].as_str(), row["avg"].as_str(), row["weights_bytes"].as_str()), ("", "", ""));
+        assert!(row["reason"].contains("log-probabilities"), "{row:?}");
+    }
+}
+
+#[test]
+fn a_distance_that_is_not_offered_is_missing_evidence_and_missing_in_plots() {
+    let dir = Dir::new("mlc-recommend");
+    assert_eq!(run(&dir, "", &["--quantize", "nf4"]).code, 0);
+    dir.ok(&["collate"]);
+    let distance =
+        ["eval", "--engine", "mlc_llm,mock", "--model", "synthetic:tiny", "--env", "distance", "--quantize", "nf4"];
+    tokometer(&dir, "", &distance).fails(3, &["mlc_llm nf4 is not offered"]);
+    let ran = dir.run(&["recommend", "--max-kl", "9", "--json"]);
+    // That there is no distance is no trouble of a file.
+    assert!(!ran.err.contains("left out"), "{}", ran.err);
+    let advice: Value = serde_json::from_str(&ran.out).unwrap();
+    let places = advice.as_array().unwrap().iter();
+    let missing: Vec<&Value> = places.flat_map(|place| place["missing"].as_array().unwrap()).collect();
+    let of = |text: &str| missing.iter().find(|one| one["what"].as_str().unwrap().contains(text));
+    let own = of("mlc_llm nf4").unwrap_or_else(|| panic!("{advice}"));
+    assert!(own["what"].as_str().unwrap().contains("tells no log-probabilities") && own["command"].is_null(), "{own}");
+    let said = dir.run(&["recommend", "--max-kl", "9"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("missing mlc_llm nf4") && said.contains("tells no log-probabilities"), "{said}");
+    // Tables and plots show what there is.
+    dir.ok(&["plot", "--only", "quality_vs_size"]);
+    dir.ok(&["plot", "--only", "accuracy_vs_speed"]);
+    dir.ok(&["present"]);
+    let data: Value = serde_json::from_slice(&std::fs::read(dir.path("docs/presentation.json")).unwrap()).unwrap();
+    let rows: Vec<&Value> =
+        data["quality"].as_array().unwrap().iter().flat_map(|t| t["rows"].as_array().unwrap()).collect();
+    assert_eq!(rows.len(), 1, "{}", data["quality"]);
+    assert!(rows[0][0].as_str().unwrap().starts_with("mock"), "{}", rows[0]);
+}
+
+/// All that goes in is known before anything is started, though a library that is compiled again has other bytes.
+#[test]
+fn a_finished_evaluation_is_kept_unless_anything_differs() {
+    let dir = Dir::new("mlc-kept");
+    // The model is made for 4096 tokens, which is what other endpoints have.
+    let eval = [
+        "eval",
+        "--engine",
+        "mlc_llm",
+        "--model",
+        "synthetic:tiny",
+        "--env",
+        "copy",
+        "--num-examples",
+        "2",
+        "--max-tokens",
+        "2",
+    ];
+    let eval = |quantize: &str| tokometer(&dir, "", &[&eval[..], &["--quantize", quantize, "--json"]].concat());
+    let kept = |ran: &Ran| {
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        ran.err.matches("kept: mlc_llm").count()
+    };
+    assert_eq!(kept(&eval("nf4")), 0);
+    let second = eval("nf4");
+    assert_eq!(kept(&second), 1);
+    let told: Value = serde_json::from_str(&second.out).unwrap();
+    let result = &told["results"][0];
+    assert_eq!(
+        (result["engine_version"].as_str(), result["native_quantize"].as_str()),
+        (Some("0.0.standin"), Some("q4f32_1"))
+    );
+    assert!(result["identity"].is_string() && result["bits_per_weight"].as_f64().is_some(), "{result}");
+    // Compiled again, it is the same model.
+    for name in crate::dir::names(&dir.path("models")).iter().filter(|name| name.contains("-library-")) {
+        std::fs::remove_dir_all(dir.path("models").join(name)).unwrap();
+    }
+    let again = eval("nf4");
+    assert!(again.err.contains("compiling the library"), "{}", again.err);
+    assert_eq!(kept(&again), 1);
+    // Another format, and another library of the same weights, are not.
+    assert_eq!(kept(&eval("float16")), 0);
+    dir.write("tokometer.toml", "[engines.mlc_llm]\noptions = { opt = \"O3\" }\n");
+    assert_eq!(kept(&eval("nf4")), 0);
+}

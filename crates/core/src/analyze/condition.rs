@@ -1,6 +1,6 @@
 //! Single wishes: what is asked, what was found, and whether that is enough.
 
-use super::{Estimate, Group, Score};
+use super::{Estimate, Group, Score, Unscored};
 use serde::Serialize;
 
 /// A wish and what a case has to say to it.
@@ -55,10 +55,14 @@ pub(super) fn memory(group: &Group, most: u64) -> Condition {
     }
 }
 
-/// Mean divergence, nats per token, at most: by the upper end of its interval.
-pub(super) fn divergence(score: Option<&Score>, most: f64) -> Condition {
+/// Mean divergence, nats per token, at most: by the upper end of its interval. Without a score `unscored` says why there
+/// can be none.
+pub(super) fn divergence(score: Option<&Score>, unscored: Option<&Unscored>, most: f64) -> Condition {
     let wish = format!("divergence at most {most} nats per token");
-    let Some(score) = score else { return Condition { wish, found: "not measured".to_owned(), met: None } };
+    let Some(score) = score else {
+        let found = unscored.map_or_else(|| "not measured".to_owned(), |unscored| unscored.reason.clone());
+        return Condition { wish, found, met: None };
+    };
     match score.interval {
         Some((low, high)) => Condition {
             wish,

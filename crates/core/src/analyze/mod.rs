@@ -57,7 +57,7 @@ pub use ratio::Ratio;
 pub use recommend::{Advice, Candidate, Choice, Missing, Wishes, recommend};
 pub use repetition::Repetition;
 pub use roofline::{Roofline, flop_per_token, roofline};
-pub use scores::{Score, scores};
+pub use scores::{Score, Unscored, scores, unscored};
 pub use sets::{Shown, by_key, largest};
 pub use steps::{Percentile, StepTimes, effective_size};
 pub use store::{of_table, stored};
@@ -88,6 +88,9 @@ pub struct Analysis {
     pub findings: Vec<Finding>,
     /// What evaluations say of the quality, joined with the groups.
     pub scores: Vec<Score>,
+    /// Evaluations that have no figures, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unscored: Vec<Unscored>,
 }
 
 /// Analyzes series; the same input gives the same output, to the last bit.
@@ -105,16 +108,27 @@ impl Analysis {
     fn of(validity: Vec<Validity>, groups: Vec<Group>) -> Analysis {
         let speedups = speedups(&groups);
         let findings = findings(&groups, &speedups);
-        Analysis { chosen: None, validity, roofline: roofline(&groups), groups, speedups, findings, scores: Vec::new() }
+        Analysis {
+            chosen: None,
+            validity,
+            roofline: roofline(&groups),
+            groups,
+            speedups,
+            findings,
+            scores: Vec::new(),
+            unscored: Vec::new(),
+        }
     }
 
     /// With results of evaluations, in place of those that it had; of chosen cases with theirs alone.
     pub fn with_quality(self, quality: &[Quality]) -> Analysis {
         let mut scores = scores(quality, &self.groups);
+        let mut unscored = unscored(quality, &self.groups);
         if self.chosen.is_some() {
             scores.retain(|score| !score.groups.is_empty());
+            unscored.retain(|unscored| !unscored.groups.is_empty());
         }
-        Analysis { scores, ..self }
+        Analysis { scores, unscored, ..self }
     }
 
     /// That not all cases are here, in a sentence.

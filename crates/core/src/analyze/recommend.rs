@@ -2,12 +2,13 @@
 //!
 //! Every wish is judged by the end of a 95% interval that speaks against the case: the lower one of speed and accuracy, the
 //! upper one of the divergence; memory is the highest peak of all launches. What is not known is neither met nor failed: the
-//! answer then says which command brings it.
+//! answer then says which command brings it, or why none can.
 
 use super::compare::{compare_pair, sections};
 use super::condition::{self, Condition, figure};
-use super::{Group, Score};
+use super::{Group, Score, Unscored};
 use crate::parallel::on_all_cores;
+use crate::record::quality::DISTANCE;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -95,14 +96,20 @@ impl Candidate {
 pub struct Missing {
     /// What, of which case.
     pub what: String,
-    /// The command that brings it.
-    pub command: String,
+    /// The command that brings it; `None` where the engine cannot give it.
+    pub command: Option<String>,
 }
 
 /// Judges all cases, for each host, device, model and workload by itself. `names` are models as they are named on the
-/// command line, by the names of the analysis; a model that is not there is called by its name.
-pub fn recommend(groups: &[Group], scores: &[Score], wishes: &Wishes, names: &BTreeMap<String, String>) -> Vec<Advice> {
-    let judged = Judged { groups, scores, wishes, names };
+/// command line, by the names of the analysis; a model that is not there is called by its name. `unscored` says which
+/// evaluations there cannot be.
+pub fn recommend(
+    groups: &[Group],
+    (scores, unscored): (&[Score], &[Unscored]),
+    wishes: &Wishes,
+    names: &BTreeMap<String, String>,
+) -> Vec<Advice> {
+    let judged = Judged { groups, scores, unscored, wishes, names };
     on_all_cores(sections(groups), |section| advise(&judged, &section))
 }
 
@@ -110,6 +117,7 @@ pub fn recommend(groups: &[Group], scores: &[Score], wishes: &Wishes, names: &BT
 struct Judged<'a> {
     groups: &'a [Group],
     scores: &'a [Score],
+    unscored: &'a [Unscored],
     wishes: &'a Wishes,
     names: &'a BTreeMap<String, String>,
 }
@@ -156,6 +164,11 @@ impl Judged<'_> {
         self.scores_of(group, Score::is_distance)
     }
 
+    /// Why there can be no distance of a group, as the latest attempt says.
+    fn without_distance(&self, group: usize) -> Option<&Unscored> {
+        self.unscored.iter().rfind(|one| one.environment == DISTANCE && one.groups.contains(&group))
+    }
+
     fn accuracy(&self, group: usize, task: Option<&str>) -> Option<&Score> {
         self.scores_of(group, |score| !score.is_distance() && Some(score.environment.as_str()) == task)
     }
@@ -182,7 +195,7 @@ impl Judged<'_> {
         let all = [
             wishes.min_speed.map(|least| condition::speed(speed, least)),
             wishes.max_memory.map(|most| condition::memory(group, most)),
-            wishes.max_kl.map(|most| condition::divergence(self.distance(i), most)),
+            wishes.max_kl.map(|most| condition::divergence(self.distance(i), self.without_distance(i), most)),
             wishes.min_accuracy.map(|least| condition::accuracy(self.accuracy(i, task), task, least)),
         ];
         Some(Candidate {
@@ -199,10 +212,13 @@ impl Judged<'_> {
         let model = self.names.get(&key.model).unwrap_or(&key.model);
         let what = format!("--engine {} --model {model} --quantize {}", key.engine, key.quantize);
         let unknown = candidate.conditions.iter().filter(|condition| condition.met.is_none());
+        let group = candidate.group;
+        let cannot_be = self.distance(group).is_none() && self.without_distance(group).is_some();
         let command = |condition: &Condition| match condition.wish.split(' ').next() {
-            Some("divergence") => format!("tokometer eval --env distance {what}"),
-            Some("accuracy") => format!("tokometer eval --env {} {what}", task.unwrap_or("reverse-text")),
-            _ => format!("tokometer run {what} --launches {FEW_LAUNCHES} && tokometer collate"),
+            Some("divergence") if cannot_be => None,
+            Some("divergence") => Some(format!("tokometer eval --env distance {what}")),
+            Some("accuracy") => Some(format!("tokometer eval --env {} {what}", task.unwrap_or("reverse-text"))),
+            _ => Some(format!("tokometer run {what} --launches {FEW_LAUNCHES} && tokometer collate")),
         };
         unknown
             .map(|condition| Missing {
@@ -287,10 +303,10 @@ impl Judged<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::case;
-    use super::super::{groups, scores};
+    use super::super::{groups, scores, unscored};
     use super::*;
     use crate::record::Quality;
-    use crate::record::quality::{DISTANCE, Metric};
+    use crate::record::quality::Metric;
 
     /// Milliseconds of a step around a mean.
     fn around(ms: f64) -> [f64; 6] {
@@ -334,7 +350,8 @@ mod tests {
     fn advice(quality: &[Quality], wishes: &Wishes) -> Advice {
         let groups = three();
         let names = BTreeMap::from([("m".to_owned(), "hf:a/m".to_owned())]);
-        let mut all = recommend(&groups, &scores(quality, &groups), wishes, &names);
+        let (scores, unscored) = (scores(quality, &groups), unscored(quality, &groups));
+        let mut all = recommend(&groups, (&scores, &unscored), wishes, &names);
         assert_eq!(all.len(), 1);
         all.remove(0)
     }
@@ -371,8 +388,8 @@ mod tests {
         known.remove(2);
         let advice = advice(&known, &Wishes { min_speed: Some(60.0), max_kl: Some(0.05), ..Wishes::default() });
         assert!(advice.choice.as_ref().unwrap().name.starts_with("mock int8"));
-        let commands: Vec<&str> = advice.missing.iter().map(|missing| missing.command.as_str()).collect();
-        assert_eq!(commands, ["tokometer eval --env distance --engine mock --model hf:a/m --quantize nf4"]);
+        let commands: Vec<Option<&str>> = advice.missing.iter().map(|missing| missing.command.as_deref()).collect();
+        assert_eq!(commands, [Some("tokometer eval --env distance --engine mock --model hf:a/m --quantize nf4")]);
         // What is too slow anyway needs no evidence.
         let wishes = Wishes {
             min_speed: Some(60.0),
@@ -382,8 +399,27 @@ mod tests {
         };
         let advice = self::advice(&known, &wishes);
         assert!(advice.choice.is_none());
-        assert!(advice.missing.iter().all(|m| m.command.starts_with("tokometer eval --env gsm8k")), "{advice:?}");
+        let is_gsm8k = |m: &Missing| m.command.as_deref().is_some_and(|c| c.starts_with("tokometer eval --env gsm8k"));
+        assert!(advice.missing.iter().all(is_gsm8k), "{advice:?}");
         assert_eq!(advice.missing.len(), 2);
+    }
+
+    #[test]
+    fn a_distance_that_is_not_offered_is_missing_and_no_command_brings_it() {
+        let empty = |quantize: &str| Quality {
+            metrics: Vec::new(),
+            reason: Some("the engine tells none".into()),
+            ..quality(quantize, DISTANCE, "kld_mean", 0.0, 0.0)
+        };
+        let mut known = distances();
+        // Beside a distance it says nothing; alone it is why there is none.
+        known.extend([empty("int8"), empty("nf4")]);
+        known.remove(2);
+        let advice = advice(&known, &Wishes { max_kl: Some(0.05), ..Wishes::default() });
+        assert!(advice.choice.as_ref().unwrap().name.starts_with("mock int8"), "{advice:?}");
+        assert_eq!(advice.candidates[0].conditions[0].found, "the engine tells none");
+        assert_eq!((advice.missing.len(), advice.missing[0].command.as_deref()), (1, None));
+        assert!(advice.missing[0].what.contains("mock nf4") && advice.missing[0].what.contains("tells none"));
     }
 
     #[test]
@@ -399,6 +435,6 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_advice() {
-        assert!(recommend(&[], &[], &Wishes::default(), &BTreeMap::new()).is_empty());
+        assert!(recommend(&[], (&[], &[]), &Wishes::default(), &BTreeMap::new()).is_empty());
     }
 }

@@ -86,6 +86,39 @@ impl Score {
     }
 }
 
+/// That an evaluation has no figures: its engine does not offer it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unscored {
+    /// The task set, or [`DISTANCE`].
+    pub environment: String,
+    /// The engine.
+    pub engine: String,
+    /// Why.
+    pub reason: String,
+    /// Indices of the groups that it holds for, in order.
+    pub groups: Vec<usize>,
+}
+
+/// Results without figures that say why, the oldest first.
+pub fn unscored(quality: &[Quality], groups: &[Group]) -> Vec<Unscored> {
+    let mut empty: Vec<(&Quality, &String)> =
+        quality.iter().filter(|one| main(one).is_none()).filter_map(|one| Some((one, one.reason.as_ref()?))).collect();
+    empty.sort_by(|(a, _), (b, _)| a.timestamp.cmp(&b.timestamp));
+    let of = |(quality, reason): (&Quality, &String)| Unscored {
+        environment: quality.environment.clone(),
+        engine: quality.engine.clone(),
+        reason: reason.clone(),
+        groups: (0..groups.len()).filter(|i| is_of(quality, &groups[*i].key)).collect(),
+    };
+    let mut all: Vec<Unscored> = Vec::new();
+    for one in empty.into_iter().map(of) {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
+}
+
 /// Scores of all results. Of several results of one engine, model, quantization and setting the one with the most examples
 /// counts, of equals the latest. Order: model, environment, setting, then that of the groups, then of the files.
 pub fn scores(quality: &[Quality], groups: &[Group]) -> Vec<Score> {

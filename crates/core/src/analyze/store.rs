@@ -173,6 +173,7 @@ impl<'a> Kept<'a> {
             roofline: self.roofline.into_owned(),
             findings: self.findings.into_owned(),
             scores: Vec::new(),
+            unscored: Vec::new(),
         }
     }
 

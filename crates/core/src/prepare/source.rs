@@ -63,6 +63,22 @@ impl Found {
     }
 }
 
+impl Source {
+    /// The longest context that the model is made for, tokens, as its configuration tells; `None` for GGUF files and where it
+    /// does not tell.
+    pub fn longest_context(&self) -> Option<u32> {
+        let told = |file: &str, key: &str| -> Option<u32> {
+            let config: Value = serde_json::from_slice(&fs::read(self.path.join(file)).ok()?).ok()?;
+            config[key].as_u64().and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0)
+        };
+        match (self.is_gguf, self.is_converted) {
+            (true, _) => None,
+            (false, true) => told(CONVERTED, "context_window_size"),
+            (false, false) => told("config.json", "max_position_embeddings"),
+        }
+    }
+}
+
 /// Finds the checkpoint, downloading or making it where needed, and identifies it by its files' hashes.
 ///
 /// # Errors

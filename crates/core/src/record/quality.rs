@@ -41,8 +41,10 @@ pub struct Quality {
     /// What it must share with another result before the two may be compared: of a distance base, text and chunks, of a task
     /// the most tokens of an answer.
     pub setting: String,
-    /// The figures, in the order of the file.
+    /// The figures, in the order of the file; none of a distance that could not be measured.
     pub metrics: Vec<Metric>,
+    /// Why there are no figures, where that is told.
+    pub reason: Option<String>,
     /// When it was done.
     pub timestamp: Option<String>,
 }
@@ -67,17 +69,23 @@ impl Quality {
     /// From the content of a file.
     ///
     /// # Errors
-    /// It is no such JSON, or tells of a failed evaluation; in words.
+    /// It is no such JSON, or tells of a failed evaluation; in words. A distance that tells why it has no figures is a
+    /// result without figures: its engine does not offer it, which no other attempt will mend.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Quality, String> {
         let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON: {error}"))?;
         let Value::Object(fields) = value else { return Err("it is no JSON object".into()) };
         let text =
             |key: &str| fields.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-        if let Some(code) = fields.get("returncode").and_then(Value::as_i64).filter(|code| *code != 0) {
-            return Err(format!("its evaluation failed with code {code}"));
-        }
+        let failed = fields.get("returncode").and_then(Value::as_i64).filter(|code| *code != 0);
         let engine = text("engine").or_else(|| text("backend")).map(|engine| canonical_engine(&engine));
         let environment = text("environment").ok_or("it names no environment")?;
+        let reason = failed.and_then(|_| text("reason"));
+        match (failed, &reason) {
+            (Some(_), Some(_)) if environment == DISTANCE => (),
+            (Some(code), Some(reason)) => return Err(format!("its evaluation failed with code {code}: {reason}")),
+            (Some(code), None) => return Err(format!("its evaluation failed with code {code}")),
+            (None, _) => (),
+        }
         Ok(Quality {
             file: name.to_owned(),
             engine: engine.ok_or("it names no engine (`backend`)")?,
@@ -91,7 +99,8 @@ impl Quality {
             weights_bytes: fields.get("weights_bytes").and_then(Value::as_u64),
             num_examples: fields.get("num_examples").and_then(Value::as_u64),
             setting: setting(&environment, &fields),
-            metrics: metrics(fields.get("metrics")),
+            metrics: if failed.is_some() { Vec::new() } else { metrics(fields.get("metrics")) },
+            reason,
             timestamp: text("timestamp"),
             environment,
         })
@@ -179,6 +188,20 @@ mod tests {
         let quality = Quality::parse("a.json", text.as_bytes()).unwrap();
         assert_eq!(quality.setting, "from llamacpp F16, on t.txt (01234567), 3 chunks of 512 tokens");
         assert_eq!(quality.metric("kld_mean").unwrap().std, None);
+    }
+
+    #[test]
+    fn a_distance_that_is_not_offered_has_a_reason_and_no_figures() {
+        let text = |environment: &str, reason: &str| {
+            format!(
+                r#"{{"quantization":"nf4","environment":"{environment}","backend":"mlc_llm","returncode":1,{reason}"metrics":{{"x":1}}}}"#
+            )
+        };
+        let parse = |text: String| Quality::parse("a.json", text.as_bytes());
+        let found = parse(text(DISTANCE, r#""reason":"it cannot","#)).unwrap();
+        assert_eq!((found.reason.as_deref(), found.metrics.len(), found.num_examples), (Some("it cannot"), 0, None));
+        assert!(parse(text(DISTANCE, "")).unwrap_err().ends_with("with code 1"));
+        assert!(parse(text("copy", r#""reason":"it cannot","#)).unwrap_err().ends_with("with code 1: it cannot"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokometer_core::disk;
 use tokometer_core::engine::{Discovery, Engine, Failed, Kind, ModelFormat, Timeouts, Worker};
 use tokometer_core::prepare::Manifest;
 use tokometer_core::progress::{Progress, Task, Unit};
-use tokometer_protocol::{Answer, Load, Loaded, Request, Scored};
+use tokometer_protocol::{Answer, Hello, Load, Loaded, Request, Scored};
 
 /// A model in one engine and quantization, ready to be loaded.
 #[derive(Debug, Clone)]
@@ -170,6 +170,18 @@ impl Base {
     }
 }
 
+/// Why there can be no distance of an engine, by what its worker says of itself; `None` if there can be.
+pub fn tells_nothing(hello: &Hello) -> Option<String> {
+    let can_score = hello.methods.iter().any(|method| method == "score");
+    (!can_score).then(|| {
+        format!(
+            "{} tells no log-probabilities of a given text; what its quantizations cost on tasks can be evaluated, as \
+             with --env reverse-text",
+            hello.engine
+        )
+    })
+}
+
 /// A worker with its model loaded.
 struct Running {
     name: String,
@@ -181,9 +193,8 @@ impl Running {
     fn start(subject: &Subject, settings: &Settings) -> Result<Running> {
         let mut worker =
             Worker::start(&subject.discovery, settings.timeouts).map_err(subject.failed("start its worker"))?;
-        if !worker.hello.methods.iter().any(|method| method == "score") {
-            let why = Failed::new(Kind::Unsupported, "this engine tells no log-probabilities of given tokens");
-            return Err(subject.failed("score a text")(why));
+        if let Some(why) = tells_nothing(&worker.hello) {
+            return Err(subject.failed("score a text")(Failed::new(Kind::Unsupported, why)));
         }
         let load = Load {
             model: subject.model_path.display().to_string(),

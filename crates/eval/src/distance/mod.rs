@@ -31,14 +31,14 @@ mod text;
 
 pub use compare::position;
 pub use figures::{FIGURES, Figure, Value, figures};
-pub use measure::{Base, Measured, Settings, Subject};
-pub use record::{ENVIRONMENT, Record, Without, finished, positions_csv};
+pub use measure::{Base, Measured, Settings, Subject, tells_nothing};
+pub use record::{ENVIRONMENT, Record, Unmeasured, finished, positions_csv};
 pub use sums::{Position, Sums};
 pub use text::{Chunks, Text};
 
 use std::path::{Path, PathBuf};
 use tokometer_core::disk;
-use tokometer_core::engine::Failed;
+use tokometer_core::engine::{Failed, Kind};
 
 /// Why a distance could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,14 @@ pub enum Error {
         chunks: usize,
         /// What there is and what is needed.
         why: disk::Error,
+    },
+    /// The text cannot be read.
+    #[error("cannot read the text {}: {why}; --text takes a file of plain UTF-8", .path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
     },
     /// A file or folder.
     #[error("cannot {doing} {}: {why}; check permissions and free space", .path.display())]
@@ -87,7 +95,8 @@ pub enum Error {
     },
     /// The two models do not have the same tokens.
     #[error(
-        "{other} has a vocabulary of {theirs} tokens and {base} one of {own}: their distributions cannot be compared"
+        "{other} has a vocabulary of {theirs} tokens and the original, {base}, one of {own}: their distributions cannot be \
+         compared; --base with a quantization alone holds each engine against its own original"
     )]
     Vocabulary {
         /// The base.
@@ -101,7 +110,8 @@ pub enum Error {
     },
     /// A worker wrote something else than was asked for.
     #[error(
-        "{engine} returned {found} where {wanted} were asked for: its worker and this tokometer do not fit together"
+        "{engine} returned {found} where {wanted} were asked for: its worker and this tokometer do not fit together; build \
+         both anew (`cargo xtask build`)"
     )]
     Shape {
         /// Engine and quantization.
@@ -112,7 +122,10 @@ pub enum Error {
         wanted: String,
     },
     /// A log-probability is infinite or no number.
-    #[error("chunk {chunk}, position {position}: a log-probability of {engine} or of the base is not finite")]
+    #[error(
+        "chunk {chunk}, position {position}: a log-probability of {engine} or of the original is not finite, so nothing can be \
+         said of the distance; `tokometer verify` tells whether the engine computes as others do"
+    )]
     NotFinite {
         /// Engine and quantization.
         engine: String,
@@ -125,6 +138,13 @@ pub enum Error {
 
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the engine does not offer what is needed: another attempt would end alike.
+    pub fn is_not_offered(&self) -> bool {
+        matches!(self, Error::Engine { failed: Failed { kind: Kind::Unsupported, .. }, .. })
+    }
+}
 
 /// Shorthand for an [`Error::Io`].
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

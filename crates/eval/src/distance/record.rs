@@ -5,6 +5,8 @@
 //! name as `{"avg": ..., "std": ...}`, where `std` is the standard error of `avg`, not the spread of single positions, and null
 //! where there is none. `chunk_sums` are the sums of each chunk, from which all means and errors follow; the percentiles
 //! follow from the CSV. Missing is left out.
+//!
+//! What an engine does not offer has a result, too, with `reason`, a `returncode` that is not 0 and no figures.
 
 use super::figures::{FIGURES, Value, figures};
 use super::measure::{Base, Measured, Subject};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use tokometer_core::engine::Engine;
+use tokometer_core::prepare::Manifest;
 use tokometer_core::{clock, fingerprint};
 
 /// The name of this evaluation.
@@ -29,7 +31,7 @@ pub struct Record {
     pub size: String,
     /// [`ENVIRONMENT`].
     pub environment: String,
-    /// Scored positions.
+    /// Scored positions; 0 where nothing was measured.
     pub num_examples: usize,
     /// Nothing is generated.
     pub max_tokens: u32,
@@ -38,7 +40,7 @@ pub struct Record {
     pub metrics: Vec<(String, Value)>,
     /// Starting the worker, loading, scoring and comparing, without the base.
     pub elapsed_seconds: f64,
-    /// 0: only results are written.
+    /// 0, or 1 where there are no figures.
     pub returncode: i32,
     /// When it was done, UTC.
     pub timestamp: String,
@@ -47,7 +49,8 @@ pub struct Record {
     /// The same, as columns elsewhere call it.
     pub engine: String,
     /// Its version as it names itself.
-    pub engine_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
     /// The machine.
     pub hostname: String,
     /// The model's name.
@@ -55,24 +58,30 @@ pub struct Record {
     /// The model as the user named it.
     pub source: String,
     /// What the engine computed with.
-    pub native_quantize: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_quantize: Option<String>,
     /// 8 x bytes of the weights as stored / parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_per_weight: Option<f64>,
     /// Bytes of the weights as stored.
-    pub weights_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_bytes: Option<u64>,
     /// Number of parameters.
-    pub n_params: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_params: Option<u64>,
     /// What it was held against.
     pub base: BaseRecord,
     /// What was predicted.
     pub text: TextRecord,
     /// Tokens of a chunk.
-    pub ctx: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctx: Option<usize>,
     /// The first token of each chunk whose prediction is scored.
-    pub scored_from: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scored_from: Option<usize>,
     /// Number of chunks.
-    pub chunks: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<usize>,
     /// Sums over the positions of each chunk.
     pub chunk_sums: Vec<Sums>,
     /// Eight hex digits that name this result.
@@ -82,44 +91,30 @@ pub struct Record {
     /// Hash of all that went in but the engines' versions: what has the same need not be measured again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-}
-
-/// What there is of an engine that tells no log-probabilities: no figures, and why. It has no file.
-#[derive(Debug, Clone, Serialize)]
-pub struct Without {
-    /// The label that was asked for.
-    pub quantization: String,
-    /// [`ENVIRONMENT`].
-    pub environment: &'static str,
-    /// Nothing was scored.
-    pub num_examples: Option<usize>,
-    /// None.
-    pub metrics: BTreeMap<String, Value>,
-    /// The engine.
-    pub backend: &'static str,
-    /// The same, as columns elsewhere call it.
-    pub engine: &'static str,
-    /// What the engine would have computed with, where it offers that.
-    pub native_quantize: Option<String>,
     /// Why there are no figures.
-    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
-impl Without {
-    /// A quantization of an engine whose worker answers no `score`.
-    pub fn log_probabilities(engine: &'static Engine, quantize: &str) -> Without {
-        let reason = format!("{} tells no log-probabilities of a given text: there is no distance of it", engine.title);
-        Without {
-            quantization: quantize.to_owned(),
-            environment: ENVIRONMENT,
-            num_examples: None,
-            metrics: BTreeMap::new(),
-            backend: engine.name,
-            engine: engine.name,
-            native_quantize: engine.native(quantize).ok().map(str::to_owned),
-            reason,
-        }
-    }
+/// What is not offered, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Unmeasured<'a> {
+    /// What is known of a model that was not prepared.
+    pub manifest: &'a Manifest,
+    /// The label that was asked for.
+    pub quantize: &'a str,
+    /// What the engine would compute with.
+    pub native: Option<&'a str>,
+    /// The engine's version as it names itself.
+    pub engine_version: Option<&'a str>,
+    /// What it was to be held against: engine and label.
+    pub original: (&'a str, &'a str),
+    /// What was to be predicted.
+    pub text: &'a Text,
+    /// The machine.
+    pub hostname: &'a str,
+    /// Why there are no figures.
+    pub reason: &'a str,
 }
 
 /// The base of a result.
@@ -133,7 +128,8 @@ pub struct BaseRecord {
     /// The label that was asked for.
     pub quantize: String,
     /// What the engine computed with.
-    pub native_quantize: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_quantize: Option<String>,
     /// 8 x bytes of the weights as stored / parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_per_weight: Option<f64>,
@@ -147,7 +143,8 @@ pub struct TextRecord {
     /// sha256 in hex of what was made tokens.
     pub sha256: String,
     /// Its tokens.
-    pub tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
 }
 
 fn as_map<S: Serializer>(metrics: &[(String, Value)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -186,29 +183,72 @@ impl Record {
             timestamp: clock::now_utc(),
             backend: subject.engine.name.to_owned(),
             engine: subject.engine.name.to_owned(),
-            engine_version: measured.engine_version.clone(),
+            engine_version: Some(measured.engine_version.clone()),
             hostname: hostname.to_owned(),
             model: manifest.name.clone(),
             source: manifest.source.model.clone(),
-            native_quantize: loaded.native_quantize.clone(),
+            native_quantize: Some(loaded.native_quantize.clone()),
             bits_per_weight: bits(loaded.weights_bytes, loaded.n_params),
-            weights_bytes: loaded.weights_bytes,
-            n_params: loaded.n_params,
+            weights_bytes: Some(loaded.weights_bytes),
+            n_params: Some(loaded.n_params),
             base: BaseRecord {
                 engine: original.engine.name.to_owned(),
                 engine_version: Some(base.engine_version.clone()),
                 quantize: original.quantize.clone(),
-                native_quantize: base.loaded.native_quantize.clone(),
+                native_quantize: Some(base.loaded.native_quantize.clone()),
                 bits_per_weight: bits(base.loaded.weights_bytes, base.loaded.n_params),
             },
-            text: TextRecord { name: text.name.clone(), sha256: text.sha256.clone(), tokens: base.chunks.tokens },
-            ctx: base.chunks.ctx,
-            scored_from: base.chunks.first,
-            chunks: base.chunks.chunks.len(),
+            text: TextRecord { name: text.name.clone(), sha256: text.sha256.clone(), tokens: Some(base.chunks.tokens) },
+            ctx: Some(base.chunks.ctx),
+            scored_from: Some(base.chunks.first),
+            chunks: Some(base.chunks.chunks.len()),
             chunk_sums: measured.chunks.iter().map(Sums::of).collect(),
             uuid: fingerprint::fresh_name(),
             tokometer: env!("CARGO_PKG_VERSION").to_owned(),
             identity: None,
+            reason: None,
+        }
+    }
+
+    /// Of a quantization that cannot be held against a base: everything but figures, and why.
+    pub fn not_offered(wanted: &Unmeasured<'_>) -> Record {
+        let Unmeasured { manifest, text, original, .. } = *wanted;
+        Record {
+            quantization: wanted.quantize.to_owned(),
+            size: manifest.size.clone(),
+            environment: ENVIRONMENT.to_owned(),
+            num_examples: 0,
+            max_tokens: 0,
+            metrics: Vec::new(),
+            elapsed_seconds: 0.0,
+            returncode: 1,
+            timestamp: clock::now_utc(),
+            backend: manifest.engine.clone(),
+            engine: manifest.engine.clone(),
+            engine_version: wanted.engine_version.map(str::to_owned),
+            hostname: wanted.hostname.to_owned(),
+            model: manifest.name.clone(),
+            source: manifest.source.model.clone(),
+            native_quantize: wanted.native.map(str::to_owned),
+            bits_per_weight: None,
+            weights_bytes: None,
+            n_params: None,
+            base: BaseRecord {
+                engine: original.0.to_owned(),
+                engine_version: None,
+                quantize: original.1.to_owned(),
+                native_quantize: None,
+                bits_per_weight: None,
+            },
+            text: TextRecord { name: text.name.clone(), sha256: text.sha256.clone(), tokens: None },
+            ctx: None,
+            scored_from: None,
+            chunks: None,
+            chunk_sums: Vec::new(),
+            uuid: fingerprint::fresh_name(),
+            tokometer: env!("CARGO_PKG_VERSION").to_owned(),
+            identity: None,
+            reason: Some(wanted.reason.to_owned()),
         }
     }
 
@@ -275,6 +315,9 @@ pub fn positions_csv(chunks: &[Vec<Position>], scored_from: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokometer_core::engine;
+    use tokometer_core::plan::ModelRef;
+    use tokometer_core::record::Quality;
 
     #[test]
     fn every_position_is_a_row_that_reads_back() {
@@ -297,6 +340,35 @@ mod tests {
         let text = serde_json::to_string(&only).unwrap();
         assert_eq!(text, r#"{"metrics":{"ppl":{"avg":1.5,"std":0.5},"kld_max":{"avg":2.0,"std":null}}}"#);
         assert_eq!(serde_json::from_str::<Only>(&text).unwrap(), only);
+    }
+
+    #[test]
+    fn what_is_not_offered_has_no_figure_not_even_zero() {
+        let model: ModelRef = "synthetic:tiny".parse().unwrap();
+        let engine = engine::by_name("mlc_llm").unwrap();
+        let wanted = Unmeasured {
+            manifest: &Manifest::unprepared(&model, engine, "q4f16_1"),
+            quantize: "nf4",
+            native: None,
+            engine_version: Some("0.1"),
+            original: ("mlc_llm", "float16"),
+            text: &Text::held_out(),
+            hostname: "host",
+            reason: "it cannot",
+        };
+        let record = Record::not_offered(&wanted);
+        let told: serde_json::Value = serde_json::from_slice(&record.json().unwrap()).unwrap();
+        assert_eq!((told["reason"].as_str(), told["returncode"].as_i64()), (Some("it cannot"), Some(1)));
+        assert_eq!((told["metrics"].as_object().map(|all| all.len()), record.value("kld_mean")), (Some(0), None));
+        for absent in ["weights_bytes", "n_params", "bits_per_weight", "ctx", "chunks", "native_quantize"] {
+            assert!(told.get(absent).is_none(), "{absent}: {told}");
+        }
+        // Whoever reads evaluations reads this one, too, and takes it for one without figures.
+        let quality = Quality::parse("a.json", &record.json().unwrap()).unwrap();
+        assert_eq!((quality.metrics.len(), quality.reason.as_deref()), (0, Some("it cannot")));
+        let result: crate::EvalResult = serde_json::from_value(told).unwrap();
+        assert_eq!((result.metrics.len(), result.reason.as_deref()), (0, Some("it cannot")));
+        assert_eq!(positions_csv(&[], 0).lines().count(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The text and its chunks of tokens.
 
-use super::{Error, Result, io_error};
+use super::{Error, Result};
 use std::path::Path;
 use tokometer_core::fingerprint;
 
@@ -32,7 +32,7 @@ impl Text {
     /// # Errors
     /// It cannot be read or is no UTF-8.
     pub fn read(path: &Path) -> Result<Text> {
-        let content = std::fs::read_to_string(path).map_err(io_error("read the text", path))?;
+        let content = std::fs::read_to_string(path).map_err(|why| Error::Text { path: path.to_owned(), why })?;
         Ok(Text::new(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy(), &content))
     }
 
@@ -118,6 +118,16 @@ mod tests {
         let chunks = cut(101, None, 512, None).unwrap();
         assert_eq!((chunks.ctx, chunks.chunks.len(), chunks.positions()), (50, 2, 24));
         assert!(matches!(cut(15, None, 512, None), Err(Error::Short { tokens: 15, least: 16, .. })));
+    }
+
+    #[test]
+    fn what_is_no_text_is_named_with_what_would_be() {
+        let path = std::env::temp_dir().join(format!("tokometer-no-text-{}", std::process::id()));
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        let told = Text::read(&path).unwrap_err().to_string();
+        assert!(told.contains("tokometer-no-text") && told.contains("UTF-8") && told.contains("--text"), "{told}");
+        assert!(!told.contains("permissions"), "{told}");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! `lm_eval` of PyPI's `lm-eval`, through its model `local-completions`; results in `samples_*.jsonl`.
 //!
+//! It writes results at its end only. A module of ours runs it and writes down which examples have all their answers in its
+//! cache (`evals/tokometer_lm_eval.py`): a choice takes several requests, so the number of these tells little.
+//!
 //! Tasks by log-likelihood need to know where a prompt ends in tokens: they ask the endpoint for its tokenizer.
 
 use super::{Order, SCORES, Tool};
@@ -18,6 +21,7 @@ pub const LM_EVAL: Tool = Tool {
     variable: "TOKOMETER_LM_EVAL_PYTHON",
     package: "lm-eval",
     files: &[
+        ("modules/tokometer_lm_eval.py", include_str!("../../../../evals/tokometer_lm_eval.py")),
         ("tasks/tokometer_scores.py", SCORES),
         ("tasks/tokometer_reverse_text.yaml", include_str!("../../../../evals/lm_eval/tokometer_reverse_text.yaml")),
         ("tasks/tokometer_arithmetic.yaml", include_str!("../../../../evals/lm_eval/tokometer_arithmetic.yaml")),
@@ -30,6 +34,9 @@ pub const LM_EVAL: Tool = Tool {
     read,
 };
 
+/// The file in which examples are written down as they are done.
+const EXAMPLES: &str = "examples.jsonl";
+
 fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
     let task = match BUILT_IN.iter().any(|(name, _)| *name == order.name) {
         true => format!("tokometer_{}", order.name.replace('-', "_")),
@@ -40,10 +47,10 @@ fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
         "model={},base_url={}/completions,tokenizer_backend={backend},num_concurrent=1,max_retries=2,timeout=3600",
         order.model, order.url
     );
-    let mut words: Vec<OsString> =
-        ["-m", "lm_eval", "run", "--model", "local-completions", "--log_samples"].map(OsString::from).into();
-    words.extend([OsString::from("--model_args"), model.into(), "--tasks".into(), task.into()]);
     let inside = |name: &str| order.folder.join(name).into_os_string();
+    let mut words: Vec<OsString> = vec!["-m".into(), "tokometer_lm_eval".into(), inside(EXAMPLES)];
+    words.extend(["run", "--model", "local-completions", "--log_samples"].map(OsString::from));
+    words.extend([OsString::from("--model_args"), model.into(), "--tasks".into(), task.into()]);
     words.extend([OsString::from("--include_path"), inside("tasks"), "--output_path".into(), inside("out")]);
     // Answers of an attempt that died are taken from here.
     words.extend([OsString::from("--use_cache"), inside("cache")]);
@@ -74,9 +81,10 @@ fn samples(folder: &Path) -> Vec<PathBuf> {
     newest.into_values().collect()
 }
 
-/// It writes nothing before its end.
-fn count(_: &Path) -> usize {
-    0
+/// Examples with all their answers, of this attempt and earlier ones. A last line that was cut off does not count.
+fn count(folder: &Path) -> Option<usize> {
+    let text = std::fs::read_to_string(folder.join(EXAMPLES)).ok()?;
+    Some(text.matches('\n').count())
 }
 
 fn read(folder: &Path) -> Result<Vec<Scored>> {
@@ -149,6 +157,29 @@ mod tests {
         );
         assert_eq!(scored[1].metrics["exact_match,flexible"], 1.0);
         assert_eq!(scored[1].reply.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn examples_are_counted_as_they_are_done_where_they_are_written_down() {
+        let folder = std::env::temp_dir().join(format!("tokometer-lm-eval-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(count(&folder), None);
+        let order = Order {
+            name: "choice",
+            url: "http://127.0.0.1:1/v1",
+            model: "m",
+            num_examples: None,
+            max_tokens: None,
+            folder: &folder,
+            offers_tokenizer: true,
+        };
+        // The module is ours, and is told the file.
+        let words = arguments(&order).unwrap();
+        assert_eq!(words[..2], ["-m", "tokometer_lm_eval"].map(OsString::from));
+        assert!(LM_EVAL.files.iter().any(|(path, _)| *path == "modules/tokometer_lm_eval.py"));
+        std::fs::write(&words[2], "{\"doc_id\":0}\n{\"doc_id\":3}\n{\"doc").unwrap();
+        assert_eq!(count(&folder), Some(2));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -24,6 +24,9 @@ use tokometer_core::engine::set_up_python;
 use tokometer_core::fingerprint;
 use tokometer_core::progress::Task;
 
+/// What to do about an evaluation that ended too early.
+pub(crate) const GOES_ON: &str = "; the same command goes on from there";
+
 /// Between two looks at what a program has written.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -45,8 +48,8 @@ pub struct Tool {
     files: &'static [(&'static str, &'static str)],
     /// The words after the interpreter.
     arguments: fn(&Order<'_>) -> Result<Vec<OsString>>,
-    /// How many examples it has written down.
-    count: fn(&Path) -> usize,
+    /// How many examples are done by what lies in the folder; `None` where nothing tells.
+    count: fn(&Path) -> Option<usize>,
     /// What it wrote.
     read: fn(&Path) -> Result<Vec<Scored>>,
 }
@@ -95,7 +98,12 @@ impl Tool {
             let path = PathBuf::from(named);
             return match path.is_file() {
                 true => Ok(path),
-                false => Err(Error::Tool(format!("{} names {}, which is not a file", self.variable, path.display()))),
+                false => Err(Error::Tool(format!(
+                    "{} names {}, which is not a file: it must be a Python that has {}",
+                    self.variable,
+                    path.display(),
+                    self.package
+                ))),
             };
         }
         set_up_python(self.environment).ok_or_else(|| {
@@ -113,7 +121,8 @@ impl Tool {
     pub fn run(&self, order: &Order<'_>, set: Option<&TaskSet>, client: &Client, task: &dyn Task) -> Result<Done> {
         let python = self.python()?;
         self.write_files(order, set, client)?;
-        let resumed = (self.count)(order.folder);
+        let count = || (self.count)(order.folder).unwrap_or(0);
+        let resumed = count();
         let arguments = (self.arguments)(order)?;
         let log = order.folder.join("output.txt");
         let file = File::create(&log).map_err(Error::file("write", &log))?;
@@ -125,12 +134,10 @@ impl Tool {
         }
         die_with_us(&mut command);
         let before = client.answered();
-        let mut child = command
-            .spawn()
-            .map_err(|error| Error::Tool(format!("{} could not be started: {error}", python.display())))?;
+        let mut child = command.spawn().map_err(|error| Error::Tool(self.not_started(&python, &error)))?;
         let mut seen = 0;
         let status = loop {
-            let now = (self.count)(order.folder);
+            let now = count();
             task.advance(now.saturating_sub(seen) as u64);
             seen = seen.max(now);
             match child.try_wait().map_err(Error::file("wait for", &python))? {
@@ -144,7 +151,11 @@ impl Tool {
             (true, false) => None,
             (true, true) => Some(format!("{} wrote no examples{}", self.title, last_words(&log))),
             (false, _) => {
-                Some(format!("{} failed ({status}){}{}", self.title, answered(before, client), last_words(&log)))
+                let total = set.map(|set| set.first(order.num_examples).len());
+                let done = (self.count)(order.folder);
+                let far = how_far(done, total, answered(before, client));
+                let next = if done > Some(0) { GOES_ON } else { "" };
+                Some(format!("{} failed ({status}){far}{}{next}", self.title, last_words(&log)))
             }
         };
         let returncode = if returncode == 0 && reason.is_some() { 1 } else { returncode };
@@ -155,6 +166,11 @@ impl Tool {
     pub fn identity(&self) -> Option<String> {
         let version = self.version(&self.python().ok()?)?;
         Some(format!("{} {version} {}", self.package, fingerprint::of_value(&self.files)))
+    }
+
+    fn not_started(&self, python: &Path, error: &std::io::Error) -> String {
+        let (title, python) = (self.title, python.display());
+        format!("{title} could not be started with {python}: {error}; {} names another Python", self.variable)
     }
 
     /// `lm-eval 0.4.13`; without the number where it does not tell.
@@ -212,11 +228,21 @@ fn environment(folder: &Path) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// ` after 3 of its requests were answered`, where the server tells: a program that writes nothing before its end does not.
-fn answered(before: Option<u64>, client: &Client) -> String {
-    let now = client.answered();
-    let count = before.zip(now).map(|(before, now)| now.saturating_sub(before));
-    count.map(|count| format!(" after {count} of its requests were answered")).unwrap_or_default()
+/// Requests of this attempt that the server has answered, where it still tells.
+fn answered(before: Option<u64>, client: &Client) -> Option<u64> {
+    before.zip(client.answered()).map(|(before, now)| now.saturating_sub(before))
+}
+
+/// ` after 7 of 40 examples, 22 of its requests were answered`: how far a program came. Examples are those of earlier attempts,
+/// too. They are not told where nothing counts them, for a request is no example.
+fn how_far(examples: Option<usize>, total: Option<usize>, answered: Option<u64>) -> String {
+    let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+    match (examples, answered) {
+        (Some(done), Some(answered)) => format!(" after {done}{of} examples, {answered} of its requests were answered"),
+        (Some(done), None) => format!(" after {done}{of} examples"),
+        (None, Some(answered)) => format!(" after {answered} of its requests were answered"),
+        (None, None) => String::new(),
+    }
 }
 
 /// The last line of what it printed, with the log's path.
@@ -229,4 +255,19 @@ fn last_words(log: &Path) -> String {
         format!("; its last words: {line} (all of them: {})", log.display())
     })
     .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::how_far;
+
+    #[test]
+    fn examples_are_told_before_requests() {
+        assert_eq!(how_far(Some(7), Some(40), None), " after 7 of 40 examples");
+        assert_eq!(how_far(Some(0), Some(40), Some(2)), " after 0 of 40 examples, 2 of its requests were answered");
+        // Of others' tasks nobody knows how many there are; a program that does not count tells of requests alone.
+        assert_eq!(how_far(Some(7), None, None), " after 7 examples");
+        assert_eq!(how_far(None, Some(40), Some(3)), " after 3 of its requests were answered");
+        assert_eq!(how_far(None, Some(40), None), "");
+    }
 }

@@ -34,7 +34,7 @@ const ENTRY: &str = "from verifiers.v1.cli.eval.main import main; main()";
 fn arguments(order: &Order<'_>) -> Result<Vec<OsString>> {
     let mut words: Vec<OsString> = vec!["-c".into(), ENTRY.into()];
     let saved = saved_config(order.folder);
-    if saved.is_file() && count(order.folder) > 0 {
+    if saved.is_file() && count(order.folder).is_some_and(|done| done > 0) {
         // Its own way of going on; the endpoint has another port now.
         move_to(&saved, order.url)?;
         words.extend([OsString::from("@"), saved.into_os_string(), "--resume".into()]);
@@ -88,9 +88,10 @@ fn move_to(path: &Path, url: &str) -> Result<()> {
     tokometer_core::disk::write_whole(path, text.as_bytes()).map_err(Error::file("write", path))
 }
 
-fn count(folder: &Path) -> usize {
+/// It writes each example down when it is done; without the file there is none.
+fn count(folder: &Path) -> Option<usize> {
     let text = std::fs::read_to_string(traces(folder)).unwrap_or_default();
-    text.lines().filter(|line| !line.trim().is_empty()).count()
+    Some(text.lines().filter(|line| !line.trim().is_empty()).count())
 }
 
 fn read(folder: &Path) -> Result<Vec<Scored>> {

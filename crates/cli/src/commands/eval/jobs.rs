@@ -3,10 +3,10 @@
 //! result is kept and needs no endpoint.
 
 use super::room::{Room, Share};
-use super::start;
+use super::start::{self, Known};
 use crate::args::Eval;
 use crate::commands::Session;
-use crate::commands::keep::Introductions;
+use crate::commands::keep::Told;
 use crate::settings::Found;
 use anyhow::Result;
 use std::collections::VecDeque;
@@ -80,8 +80,8 @@ pub fn evaluate<'a>(
     let room = Room::new(available_memory(Path::new("/")));
     let folder = common.session.folders.verifiers_results();
     let earlier = if common.options.again { Vec::new() } else { result::read_all(&folder, |_| ())? };
-    let engines = Introductions::default();
-    let jobs = &Jobs { common, at_a_time, folder, earlier, engines, waiting: Mutex::new(waiting), room };
+    let told = Told::default();
+    let jobs = &Jobs { common, at_a_time, folder, earlier, told, waiting: Mutex::new(waiting), room };
     let done: Vec<Done> = thread::scope(|scope| {
         let threads: Vec<_> = (1..=at_a_time).map(|number| scope.spawn(move || jobs.work(number))).collect();
         let ended = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -123,7 +123,7 @@ struct Jobs<'a> {
     folder: PathBuf,
     /// Results that there were before; none where all is evaluated again.
     earlier: Vec<EvalResult>,
-    engines: Introductions,
+    told: Told,
     /// What nobody has begun.
     waiting: Mutex<VecDeque<Evaluation<'a>>>,
     room: Room,
@@ -145,15 +145,15 @@ impl<'a> Jobs<'a> {
     fn serve(&self, number: u32, first: Evaluation<'a>) -> Result<Done> {
         let mut subject = start::unknown(&self.common, first.found, first.quantize);
         let mut done = Vec::new();
-        let bytes = match start::known(&self.common, first.found, &mut subject) {
-            Ok(bytes) => bytes,
+        let known = match start::known(&self.common, first.found, &mut subject) {
+            Ok(known) => known,
             Err(error) => {
                 self.fail(first, &subject, &format!("{error:#}"), &mut done)?;
                 return Ok(done);
             }
         };
         let Some(first) = self.keep(first, &subject, &mut done) else { return Ok(done) };
-        match self.start(number, &first, &mut subject, bytes) {
+        match self.start(number, &first, &mut subject, known) {
             Ok((_share, endpoint)) => self.ask(first, &subject, endpoint, &mut done)?,
             Err(error) => self.fail(first, &subject, &format!("{error:#}"), &mut done)?,
         }
@@ -166,15 +166,15 @@ impl<'a> Jobs<'a> {
         number: u32,
         one: &Evaluation<'_>,
         subject: &mut Subject,
-        bytes: Option<u64>,
+        known: Known,
     ) -> Result<(Share<'_>, Endpoint)> {
         let title = subject.title();
-        let share = self.room.take(bytes, |left| {
-            let needs = bytes.map_or_else(|| "an unknown amount of memory".into(), amount);
+        let share = self.room.take(known.bytes, |left| {
+            let needs = known.bytes.map_or_else(|| "an unknown amount of memory".into(), amount);
             let text = format!("{title} needs {needs}, and {} are left: it waits for the others", amount(left));
             self.common.session.terminal.say(&text);
         });
-        let launch = start::launch(&self.common, one.found, one.quantize, (number, self.at_a_time))?;
+        let launch = start::launch(&self.common, one.found, one.quantize, known.context, (number, self.at_a_time))?;
         let endpoint = Endpoint::start(&launch)?;
         subject.native = endpoint.ready.native.clone().or(subject.native.take());
         subject.engine_version.clone_from(&endpoint.ready.engine_version);
@@ -228,7 +228,7 @@ impl<'a> Jobs<'a> {
 
     /// The result that an evaluation had earlier.
     fn finished(&self, one: &Evaluation<'_>, subject: &Subject) -> Option<&EvalResult> {
-        keep::find(&self.earlier, &one.identity(subject)?, || self.engines.version(one.found))
+        keep::find(&self.earlier, &one.identity(subject)?, || Some(vec![self.told.version(one.found)?]))
     }
 
     /// Takes the next evaluation that an endpoint of this one serves, too, and that has no finished result.

@@ -75,7 +75,7 @@ fn of_tasks(session: &Session<'_>, options: &Eval, names: &[&String]) -> Result<
 }
 
 /// `all.csv` from all results of the folder.
-fn write_table(session: &Session<'_>, folder: &Path) -> Result<()> {
+pub(super) fn write_table(session: &Session<'_>, folder: &Path) -> Result<()> {
     let all = result::read_all(folder, |error| session.terminal.warn(&format!("{error}; it is left out of all.csv")))?;
     table::write(folder, &all)?;
     Ok(())

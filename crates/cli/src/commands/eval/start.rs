@@ -2,7 +2,7 @@
 //! started.
 
 use super::jobs::Common;
-use crate::commands::{keep, prepare};
+use crate::commands::{Session, keep, prepare};
 use crate::settings::{self, Found};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -11,13 +11,22 @@ use tokometer_core::engine::{Engine, ModelFormat};
 use tokometer_core::fingerprint;
 use tokometer_core::machine::Machine;
 use tokometer_core::plan::{Case, ModelRef, Settings, Workload, size_label};
-use tokometer_core::prepare::{Manifest, Target};
+use tokometer_core::prepare::{Manifest, Target, resolve};
 use tokometer_core::sweep::fit;
 use tokometer_eval::case::Subject;
 use tokometer_eval::endpoint::Launch;
 
-/// Tokens of context that an endpoint is started with.
+/// Tokens of context that an endpoint is started with, unless the model must have fewer.
 const CONTEXT: u32 = 4096;
+
+/// What is known of an endpoint before it is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Bytes that it will need, as far as that can be told.
+    pub bytes: Option<u64>,
+    /// Tokens of its context.
+    pub context: u32,
+}
 
 /// What is known before anything is prepared.
 pub fn unknown(common: &Common<'_>, found: &Found, quantize: &str) -> Subject {
@@ -35,29 +44,42 @@ pub fn unknown(common: &Common<'_>, found: &Found, quantize: &str) -> Subject {
     }
 }
 
-/// Prepares the model, unless only the endpoint knows for which context, and takes over what its manifest tells. Returns the
-/// bytes that its endpoint will need, as far as that can be told.
-pub fn known(common: &Common<'_>, found: &Found, subject: &mut Subject) -> Result<Option<u64>> {
+/// Prepares the model as its endpoint will, so that it finds it there, and takes over what its manifest tells.
+pub fn known(common: &Common<'_>, found: &Found, subject: &mut Subject) -> Result<Known> {
     if let Some(missing) = found.missing() {
         bail!(missing);
     }
     let Common { session, options, model, .. } = *common;
     let native = found.engine.native(&subject.quantization).map_err(anyhow::Error::msg)?;
-    if found.engine.format == ModelFormat::Compiled {
-        return Ok(needed(model, found.engine, native, None));
-    }
+    let context = context(session, found, model)?;
     let target = Target {
         device: options.device.as_deref(),
-        ctx_tokens: Workload::default().ctx_tokens(),
+        // What is compiled is compiled for it.
+        ctx_tokens: context,
         ubatch: None,
         options: &settings::engine_options(found.engine.name, &session.config),
     };
     let prepared = prepare::one(session, &options.selection, found, model, (&subject.quantization, native), target)?;
     take(subject, &prepared.manifest);
     let quantize = &subject.quantization;
-    let identity = keep::identity(session, &prepared.manifest, quantize, options.device.as_deref(), CONTEXT);
+    let identity = keep::identity(session, &prepared.manifest, quantize, options.device.as_deref(), context);
     subject.identity = Some(identity);
-    Ok(needed(model, found.engine, native, prepared.manifest.weights_bytes))
+    let bytes = needed(model, found.engine, native, prepared.manifest.weights_bytes);
+    Ok(Known { bytes, context })
+}
+
+/// Tokens of context: a compiled model has a token less than it is made for at most, because the engine ends a sequence that
+/// fills its context. Others can be asked for more.
+fn context(session: &Session<'_>, found: &Found, model: &ModelRef) -> Result<u32> {
+    if found.engine.format != ModelFormat::Compiled {
+        return Ok(CONTEXT);
+    }
+    let source = resolve(&session.folders.store(), model, session.terminal.progress())?;
+    Ok(at_most(source.longest_context()))
+}
+
+fn at_most(longest: Option<u32>) -> u32 {
+    longest.map_or(CONTEXT, |longest| CONTEXT.min(longest.saturating_sub(1)))
 }
 
 fn take(subject: &mut Subject, manifest: &Manifest) {
@@ -91,9 +113,15 @@ fn needed(model: &ModelRef, engine: &Engine, native: &str, weights: Option<u64>)
     Some(fit::footprint(&case, &shape, weights).total())
 }
 
-/// This program, as a server of that engine and quantization; `job` is the number of the one for which it is started, of
-/// `jobs` at a time.
-pub fn launch(common: &Common<'_>, found: &Found, quantize: &str, (job, jobs): (u32, u32)) -> Result<Launch> {
+/// This program, as a server of that engine and quantization with so many tokens of context; `job` is the number of the one
+/// for which it is started, of `jobs` at a time.
+pub fn launch(
+    common: &Common<'_>,
+    found: &Found,
+    quantize: &str,
+    context: u32,
+    (job, jobs): (u32, u32),
+) -> Result<Launch> {
     let Common { session, options, model, .. } = *common;
     let program = std::env::current_exe().context("cannot find the program itself, which serves the model")?;
     let mut words: Vec<OsString> = vec!["--dir".into(), session.folders.root.clone().into_os_string()];
@@ -107,7 +135,7 @@ pub fn launch(common: &Common<'_>, found: &Found, quantize: &str, (job, jobs): (
         ["serve", "--engine", found.engine.name, "--quantize", quantize, "--port", "0", "--json"].map(OsString::from),
     );
     words.extend([OsString::from("--model"), model.to_string().into()]);
-    words.extend([OsString::from("--ctx-size"), CONTEXT.to_string().into()]);
+    words.extend([OsString::from("--ctx-size"), context.to_string().into()]);
     let timeout = options.timeout.max(1);
     words.extend([OsString::from("--timeout"), timeout.to_string().into()]);
     if let Some(device) = &options.device {
@@ -142,6 +170,12 @@ mod tests {
         assert_eq!(threads(None, 8, 3), Some(2));
         assert_eq!(threads(None, 2, 3), Some(1));
         assert_eq!(threads(Some(5), 8, 3), Some(5));
+    }
+
+    #[test]
+    fn a_compiled_model_has_no_more_context_than_it_is_made_for() {
+        assert_eq!((at_most(None), at_most(Some(131_072)), at_most(Some(4096))), (4096, 4096, 4095));
+        assert_eq!(at_most(Some(2048)), 2047);
     }
 
     #[test]
