@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokometer_core::analyze::versus::{Pair, Versus, failed_in, pairs, versus};
 use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Verdict};
-use tokometer_core::collate;
-use tokometer_core::record::{Series, read_log};
+use tokometer_core::collate::{self, hosts::Hosts};
+use tokometer_core::record::writer::is_being_written;
+use tokometer_core::record::{Input, provenance, read_each};
 
 /// The command.
 pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
@@ -123,8 +124,7 @@ fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize
     (0..found.len()).filter(|i| beyond(&found[*i])).collect()
 }
 
-/// The measurements that a word on the command line means: a folder, a CSV file, a raw log, or a run, case or uuid of the
-/// working folder.
+/// The measurements that a word on the command line means: a folder, a CSV file, or raw logs by what they are called.
 fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
     let path = Path::new(word);
     if path.is_dir() {
@@ -132,7 +132,13 @@ fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
     } else if path.is_file() {
         file(session, path)
     } else {
-        labelled(session, word)
+        let found = provenance::find(&session.folders.output(), word);
+        let logs = found.with_context(|| format!("{word} is neither a file nor a folder"))?;
+        match logs.as_slice() {
+            // By its name in the folder of the logs.
+            [one] => file(session, one),
+            several => raw(several),
+        }
     }
 }
 
@@ -156,47 +162,34 @@ fn folder(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
 }
 
 fn file(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
-    if path.extension().is_some_and(|extension| extension == "csv") {
-        return match analyze::stored(path) {
-            Some(analysis) => Ok(analysis.groups),
-            None => rows(session, path, |_| true),
-        };
+    if path.extension().is_none_or(|extension| extension != "csv") {
+        return raw(&[path.to_path_buf()]);
     }
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(analyze::groups(&read_log(&bytes, path)?.series))
-}
-
-/// The groups of those series of a CSV file that are wanted.
-fn rows(session: &Session<'_>, path: &Path, wanted: impl Fn(&Series) -> bool) -> Result<Vec<Group>> {
+    if let Some(analysis) = analyze::stored(path) {
+        return Ok(analysis.groups);
+    }
     let mut gatherer = Gatherer::default();
-    let push = |series: Series| {
-        if wanted(&series) {
-            gatherer.push(&series);
-        }
-    };
-    let read = collate::read::read_each(path, session.terminal.progress(), push);
+    let read = collate::read::read_each(path, session.terminal.progress(), |series| gatherer.push(&series));
     read.with_context(|| format!("cannot read {}", path.display()))?;
     Ok(gatherer.groups())
 }
 
-fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
-    let table = session.folders.output().join("all.csv");
-    if word.len() < 4 || !table.is_file() {
-        bail!(
-            "{word} is neither a file nor a folder{}",
-            if table.is_file() {
-                "; a run, case or uuid needs four characters"
-            } else {
-                ", and no measurements are here"
-            }
-        );
+/// The groups of raw logs of one folder, under the names that `hosts.toml` there gives to machines.
+fn raw(logs: &[PathBuf]) -> Result<Vec<Group>> {
+    let folder = logs.first().and_then(|log| log.parent());
+    let hosts = folder.map(Hosts::read).transpose()?.unwrap_or_default();
+    let mut gatherer = Gatherer::default();
+    for log in logs {
+        if is_being_written(log) {
+            bail!("{} is still being measured; compare when it is done", log.display());
+        }
+        let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+        read_each(&Input::new(&bytes, log), &mut |mut series| {
+            hosts.rename(&mut series.context);
+            gatherer.push(&series);
+        })?;
     }
-    let named = |value: &Option<String>| value.as_deref().is_some_and(|value| value.starts_with(word));
-    let groups = rows(session, &table, |s| named(&s.context.run) || named(&s.context.case) || named(&s.context.uuid))?;
-    if groups.is_empty() {
-        bail!("{word} is neither a file nor a folder, nor a run, case or uuid in {}", table.display());
-    }
-    Ok(groups)
+    Ok(gatherer.groups())
 }
 
 fn name(group: &Group) -> String {

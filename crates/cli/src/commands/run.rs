@@ -15,6 +15,7 @@ use tokometer_core::engine::Discovery;
 use tokometer_core::machine::{self, Lock, MemoryGroup, Root, Watch};
 use tokometer_core::prepare::Target;
 use tokometer_core::record;
+use tokometer_core::record::provenance::{self, label};
 use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop};
 
 /// The command.
@@ -33,6 +34,7 @@ pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
 pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
     let terminal = session.terminal;
     let settings = settings::run(options, &session.config, |text| terminal.say(text))?;
+    not_taken(session, options)?;
     let _lock = exclusive(session)?;
     let mut failed = settings.refused.clone();
     let jobs = jobs(session, options, &settings, &mut failed);
@@ -62,6 +64,21 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
         terminal.error(&format!("every case failed; the first one: {first}"));
     }
     Ok((outcome, if complete { OK } else { SOME_FAILED }))
+}
+
+/// Refuses a label that an earlier run has: it would mean both.
+fn not_taken(session: &Session<'_>, options: &Run) -> Result<()> {
+    let Some(label) = &options.label else { return Ok(()) };
+    let folder = session.folders.output();
+    if let Some(earlier) = provenance::labelled(&folder, label)? {
+        bail!(
+            "--label {label} is taken: run {} of {} in {} is called so; choose another name",
+            earlier.name,
+            earlier.started_utc,
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Measures the jobs, round after round; Ctrl-C stops it.
@@ -146,7 +163,7 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
                     model_path: prepared.path,
                     manifest: prepared.manifest,
                     logical_cpus: settings.machine.logical_cpus,
-                    marks: Vec::new(),
+                    marks: options.label.iter().map(|name| (label::KEY.to_owned(), name.clone())).collect(),
                 });
             }
             Err(error) => failed.push(format!("{}: {error:#}", case.title())),
