@@ -115,6 +115,12 @@ Examples:
   tokometer analyze --only depth=0 --only engine=llamacpp,tinygrad
   tokometer analyze --json > analysis.json
 
+First stands whether the runs can be believed: valid, degraded, invalid, with reasons. Then for each machine, model and workload:
+speeds with 95% intervals; latency (TTFT, TPOT and its percentiles over the steps, end to end); memory (weights, KV cache, peak
+resident, anonymous and device memory) and start (load, warm-up, what the first token of a cold engine costs more). Then
+ratios with a verdict, the share of memory bandwidth and arithmetic that each case uses with J/token where somebody counts
+energy, and what changed during the run.
+
 --only chooses cases by engine, model, size, quantize (label or native name), host, device, prompt_tokens, gen_tokens, depth,
 threads, batch: all of the keys count, of the values of one key any does. Of very many cases the first sections are
 printed, and how many are left out. What the rows come down to is kept in benchmark_output/.analysis until they change.")]
@@ -221,7 +227,7 @@ Examples:
 
 A and B are working folders, folders of raw logs, CSV files, raw logs, or measurements of the working folder: a run by its
 label (`tokometer run --label before-upgrade`) or as latest, latest~1, ...; a run, case or log by its name (four characters
-do). A file or folder of that name comes first. The ratio is B over A. Faster, slower or the same within --within are said only where an
+do). A file or folder of that name comes first. First stands whether each can be believed. The ratio is B over A. Faster, slower or the same within --within are said only where an
 interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
 Different machines, models, token counts or bits per weight are named and refused without --anyway.
 What was measured in different runs, once on a quiet machine and once beside other programs, is never told apart.

@@ -84,7 +84,7 @@ pub struct Compare {
     pub a: String,
     /// The second set
     pub b: String,
-    /// Figures to compare: decode, prefill, ttft, tpot; comma-separated [default: decode,prefill]
+    /// Figures to compare: decode, prefill (tokens/s), ttft, tpot, e2e (ms); comma-separated [default: decode,prefill]
     #[arg(long, value_delimiter = ',', value_name = "FIGURE")]
     pub metric: Vec<String>,
     /// Differences up to this share count as the same

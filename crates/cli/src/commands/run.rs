@@ -1,7 +1,7 @@
 //! `tokometer run`: step 2.
 
 use super::rule::{Narrow, Rule};
-use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json};
+use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json, validity};
 use crate::args::Run;
 use crate::interrupt;
 use crate::settings::{self, RunSettings};
@@ -14,8 +14,8 @@ use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::engine::Discovery;
 use tokometer_core::machine::{self, Lock, MemoryGroup, Root, Watch};
 use tokometer_core::prepare::Target;
-use tokometer_core::record;
 use tokometer_core::record::provenance::{self, label};
+use tokometer_core::record::{self, Series};
 use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop};
 
 /// The command.
@@ -174,9 +174,14 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
 
 /// The groups that the raw log of a case holds; none if nothing was measured.
 pub fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
+    Ok(analyze::groups(&series_of(outcome)?))
+}
+
+/// What the raw log of a case holds.
+fn series_of(outcome: &CaseOutcome) -> Result<Vec<Series>> {
     let Some(log) = &outcome.log else { return Ok(Vec::new()) };
     let bytes = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
-    Ok(analyze::groups(&record::read_log(&bytes, log)?.series))
+    Ok(record::read_log(&bytes, log)?.series)
 }
 
 fn json_of(outcome: &CaseOutcome) -> Result<serde_json::Value> {
@@ -202,8 +207,11 @@ fn show(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
         ("rounds", Align::Right),
         ("failed", Align::Left),
     ]);
+    let mut all = Vec::new();
     for outcome in &outcome.cases {
-        let groups = groups_of(outcome)?;
+        let series = series_of(outcome)?;
+        let groups = analyze::groups(&series);
+        all.extend(series);
         let measured = groups.iter().find(|group| group.decode.is_some());
         let mean = |figure: fn(&Group) -> &Option<Estimate>, digits: usize| {
             measured
@@ -225,6 +233,7 @@ fn show(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
         ]);
     }
     let terminal = session.terminal;
+    validity::show(session, &analyze::validity(&all));
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
     let logs = outcome.cases.iter().filter(|case| case.log.is_some()).count();
     terminal.line(&format!("{} round(s): {}", outcome.rounds, outcome.reason));
