@@ -3,8 +3,8 @@
 //! `args` says what can be typed, `settings` checks it and joins it with `tokometer.toml`, `commands` has one file for
 //! each command, `terminal` draws bars and tables, `interrupt` hears Ctrl-C.
 //!
-//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged, 130 stopped by
-//! Ctrl-C.
+//! Exit codes: 0 everything worked, 1 an error, 2 wrong usage, 3 some cases failed or some logs are damaged, 4 a regression is
+//! established, 130 stopped by Ctrl-C.
 
 mod args;
 mod commands;

@@ -8,6 +8,16 @@ pub fn now_utc() -> String {
     utc(seconds)
 }
 
+/// Now to the millisecond, as `2026-11-24T01:02:03.456Z`: what begins within one second has an order.
+pub fn now_utc_ms() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    utc_ms(now.as_secs(), now.subsec_millis())
+}
+
+fn utc_ms(seconds: u64, ms: u32) -> String {
+    format!("{}.{ms:03}Z", utc(seconds).trim_end_matches('Z'))
+}
+
 /// Seconds since 1970 as a date and time in UTC (algorithm `civil_from_days` of H. Hinnant, "chrono-compatible
 /// low-level date algorithms").
 fn utc(seconds: u64) -> String {
@@ -26,7 +36,7 @@ fn utc(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{utc, utc_ms};
 
     #[test]
     fn known_dates() {
@@ -34,5 +44,6 @@ mod tests {
         assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_795_482_123), "2026-11-24T01:02:03Z");
+        assert_eq!(utc_ms(1_795_482_123, 7), "2026-11-24T01:02:03.007Z");
     }
 }

@@ -3,6 +3,7 @@
 use super::Selection;
 use clap::Args;
 use tokometer_core::plan;
+use tokometer_core::record::provenance::label;
 use tokometer_core::run::Residency;
 
 /// `run` and `all`.
@@ -11,6 +12,9 @@ pub struct Run {
     /// What.
     #[command(flatten)]
     pub selection: Selection,
+    /// What to call this run: `compare`, `show` and `rerun` find it by this name
+    #[arg(long, value_name = "NAME", value_parser = label::parse)]
+    pub label: Option<String>,
     /// Draws the prompt and the order of the rounds [default: 42]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

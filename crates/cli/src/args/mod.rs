@@ -90,11 +90,13 @@ Examples:
   tokometer run --size 1B --quantize int8,nf4 --until 1% --budget 10m
   tokometer run --engine llamacpp,tinygrad --size 1B --until 1% --ratios
   tokometer run --engine mlc_llm --via serve --model synthetic:tiny --quantize nf4
+  tokometer run --size 1B --quantize nf4 --label before-upgrade
 
 A run is a series of rounds: each round measures every case once, in an order shuffled from the seed. Without --rounds,
 --until or --budget there is one round for each launch, that is a fresh process of the engine in every round; with them the
 launches are spread evenly over the rounds, and between rounds engines stay loaded where memory allows.
-Ctrl-C once finishes the case that is being measured and closes the logs; twice stops now. What was measured stays.")]
+Ctrl-C once finishes the case that is being measured and closes the logs; twice stops now. What was measured stays.
+A --label names one run of the folder: `tokometer compare before-upgrade latest`.")]
     Run(Run),
     /// Step 3: raw logs to benchmark_output/{engine}.csv and all.csv
     #[command(after_help = "\
@@ -112,6 +114,12 @@ Examples:
   tokometer analyze
   tokometer analyze --only depth=0 --only engine=llamacpp,tinygrad
   tokometer analyze --json > analysis.json
+
+First stands whether the runs can be believed: valid, degraded, invalid, with reasons. Then for each machine, model and workload:
+speeds with 95% intervals; latency (TTFT, TPOT and its percentiles over the steps, end to end); memory (weights, KV cache, peak
+resident, anonymous and device memory) and start (load, warm-up, what the first token of a cold engine costs more). Then
+ratios with a verdict, the share of memory bandwidth and arithmetic that each case uses with J/token where somebody counts
+energy, and what changed during the run.
 
 --only chooses cases by engine, model, size, quantize (label or native name), host, device, prompt_tokens, gen_tokens, depth,
 threads, batch: all of the keys count, of the values of one key any does. Of very many cases the first sections are
@@ -175,14 +183,20 @@ Examples:
     #[command(after_help = "\
 Examples:
   tokometer show 1a2b3c4d
+  tokometer show latest
+  tokometer show before-upgrade
   tokometer show benchmark_output/llamacpp_host_1B_nf4_seed42_uuid1a2b3c4d.txt --json
 
-Exit code 3: a log was changed after it was written.")]
+Four characters of a uuid, a case or a run's name do; a label (`tokometer run --label`) is written out. latest is the run that
+began last by what its logs say, without one that is still being measured; latest~1 is the one before it. Each block of a
+sweep is a run. Exit code 3: a log was changed after it was written.")]
     Show(Show),
     /// Measure again what was measured earlier, by the recorded command line
     #[command(after_help = "\
 Examples:
   tokometer rerun 1a2b3c4d
+  tokometer rerun before-upgrade --label after-upgrade
+  tokometer rerun latest --dry-run
   tokometer --dir elsewhere rerun results/benchmark_output/llamacpp_host_1B_nf4_seed42_uuid1a2b3c4d.txt
 
 The options are those of the recorded command line; the working folder and tokometer.toml are those of now. Of a sweep the
@@ -211,10 +225,13 @@ Examples:
 Examples:
   tokometer compare results/monday results/tuesday
   tokometer compare baseline.csv benchmark_output/all.csv --fail-above 3%
-  tokometer compare 1a2b3c4d 5e6f7a8b --metric decode,ttft --within 1%
+  tokometer compare before-upgrade latest
+  tokometer compare latest~1 latest --metric decode,ttft --within 1%
+  tokometer compare 1a2b3c4d 5e6f7a8b
 
-A and B are working folders, folders of raw logs, CSV files, raw logs, or runs, cases or uuids of the working folder
-(four characters do). The ratio is B over A. Faster, slower or the same within --within are said only where an
+A and B are working folders, folders of raw logs, CSV files, raw logs, or measurements of the working folder: a run by its
+label (`tokometer run --label before-upgrade`) or as latest, latest~1, ...; a run, case or log by its name (four characters
+do). A file or folder of that name comes first. First stands whether each can be believed. The ratio is B over A. Faster, slower or the same within --within are said only where an
 interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
 Different machines, models, token counts or bits per weight are named and refused without --anyway.
 What was measured in different runs, once on a quiet machine and once beside other programs, is never told apart.

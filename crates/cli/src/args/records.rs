@@ -3,11 +3,13 @@
 use clap::Args;
 use std::path::PathBuf;
 use tokometer_core::plan;
+use tokometer_core::record::provenance::label;
 
 /// `show`.
 #[derive(Debug, Clone, Args)]
 pub struct Show {
-    /// A raw log, or the uuid of a log, the hash of a case or the name of a run in the working folder; four characters do
+    /// A raw log; or in the working folder the uuid of a log, the hash of a case, the name or label of a run; or latest,
+    /// latest~1, ... for the newest run, the one before it
     #[arg(value_name = "RUN")]
     pub run: String,
     /// Print the result as JSON
@@ -18,9 +20,13 @@ pub struct Show {
 /// `rerun`.
 #[derive(Debug, Clone, Args)]
 pub struct Rerun {
-    /// A raw log, or the uuid of a log, the hash of a case or the name of a run in the working folder; four characters do
+    /// A raw log; or in the working folder the uuid of a log, the hash of a case, the name or label of a run; or latest,
+    /// latest~1, ... for the newest run, the one before it
     #[arg(value_name = "RUN")]
     pub run: String,
+    /// What to call the new run; the label of the earlier one stays with that
+    #[arg(long, value_name = "NAME", value_parser = label::parse)]
+    pub label: Option<String>,
     /// Print the command line and leave it at that
     #[arg(long)]
     pub dry_run: bool,
@@ -74,11 +80,11 @@ pub struct Analyze {
 /// `compare`.
 #[derive(Debug, Clone, Args)]
 pub struct Compare {
-    /// The first set: what is compared with
+    /// The first set, what is compared with: a folder, a file, a run by name or label, latest~1, ...
     pub a: String,
     /// The second set
     pub b: String,
-    /// Figures to compare: decode, prefill, ttft, tpot; comma-separated [default: decode,prefill]
+    /// Figures to compare: decode, prefill (tokens/s), ttft, tpot, e2e (ms); comma-separated [default: decode,prefill]
     #[arg(long, value_delimiter = ',', value_name = "FIGURE")]
     pub metric: Vec<String>,
     /// Differences up to this share count as the same

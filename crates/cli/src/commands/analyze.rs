@@ -1,11 +1,14 @@
 //! `tokometer analyze`: step 4, the first look.
 
-use super::{OK, Session, print_json, roofline, validity};
+use super::{OK, Session, details, print_json, roofline, validity};
 use crate::args::Analyze;
 use crate::terminal::{Align, Style, Table};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeSet;
-use tokometer_core::analyze::{self, Analysis, Comparison, EngineLabels, Estimate, Group, Only, best_per_host, by_key};
+use tokometer_core::analyze::{
+    self, Analysis, Comparison, EXPLAINED, EngineLabels, Estimate, Finding, Group, Only, best_per_host, by_key,
+    warning_meaning, within_run,
+};
 use tokometer_core::record::quality;
 
 /// The command.
@@ -55,7 +58,7 @@ const MOST_CASES: usize = 200;
 /// Tables and bars; of very many cases the first ones in the order of tables.
 pub fn show(session: &Session<'_>, analysis: &Analysis) {
     let groups = &analysis.groups;
-    validity::show(session, analysis);
+    validity::show(session, &analysis.validity);
     let sections = by_key(0..groups.len(), |i| heading(&groups[i]));
     let of_all = sections.len();
     let mut shown: BTreeSet<usize> = BTreeSet::new();
@@ -72,6 +75,7 @@ pub fn show(session: &Session<'_>, analysis: &Analysis) {
     }
     speedups(session, analysis, &shown);
     roofline::show(session, analysis, &shown);
+    in_time(session, shown.iter().map(|i| &groups[*i]));
     summary(session, analysis, &printed);
     if shown.len() < groups.len() {
         let words = format!(
@@ -108,14 +112,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
         ("decode tok/s", Align::Right),
         ("prefill tok/s", Align::Right),
         ("TTFT ms", Align::Right),
-        ("GB", Align::Right),
         ("n", Align::Right),
-        ("peak RSS GB", Align::Right),
-        ("load ms", Align::Right),
-        ("TPOT ms", Align::Right),
-        ("step p95 ms", Align::Right),
-        ("E2E ms", Align::Right),
-        ("first token + ms", Align::Right),
         ("warnings", Align::Left),
     ]);
     let labels = EngineLabels::among(groups.iter().copied());
@@ -125,6 +122,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
     terminal.line("");
     bars(session, groups, &labels);
+    details::show(session, groups, &labels);
     for group in groups {
         for reason in &group.failures {
             terminal.line(&terminal.paint(
@@ -140,14 +138,12 @@ fn cells(group: &Group, labels: &EngineLabels) -> Vec<String> {
     let mean = |estimate: &Option<Estimate>, digits: usize| {
         estimate.as_ref().map(|e| format!("{:.digits$}", e.mean)).unwrap_or_default()
     };
-    let gb = |bytes: Option<u64>| bytes.map(gigabytes).unwrap_or_default();
     let decode = match (&group.decode, &group.mixed) {
         (Some(decode), _) => with_interval(decode),
         (None, Some(mixed)) => format!("{} (with prefill)", with_interval(mixed)),
         (None, None) if !group.failures.is_empty() => "failed".into(),
         (None, None) => String::new(),
     };
-    let p95 = group.steps.as_ref().filter(|steps| steps.n >= 20).map(|steps| format!("{:.2}", steps.p95.ms));
     let n = group.repetitions.len();
     vec![
         labels.of(group),
@@ -156,26 +152,19 @@ fn cells(group: &Group, labels: &EngineLabels) -> Vec<String> {
         decode,
         mean(&group.prefill, 1),
         mean(&group.ttft, 1),
-        gb(group.key.weights_bytes),
         n.to_string(),
-        gb(group.peak_rss_bytes),
-        mean(&group.load, 0),
-        mean(&group.tpot, 2),
-        p95.unwrap_or_default(),
-        mean(&group.e2e, 1),
-        mean(&group.first_token_penalty, 1),
         group.warnings.join(" "),
     ]
 }
 
 /// GB with two decimals, or as many as a small model needs.
-fn gigabytes(bytes: u64) -> String {
+pub fn gigabytes(bytes: u64) -> String {
     let gb = bytes as f64 / 1e9;
     if gb < 0.1 { format!("{gb:.4}") } else { format!("{gb:.2}") }
 }
 
 /// `35.20 ±0.42`: mean and half the 95% interval.
-fn with_interval(estimate: &Estimate) -> String {
+pub fn with_interval(estimate: &Estimate) -> String {
     match estimate.ci {
         Some((low, high)) => format!("{:.2} ±{:.2}", estimate.mean, (high - low) / 2.0),
         None => format!("{:.2}", estimate.mean),
@@ -240,6 +229,33 @@ fn verdict(comparison: &Comparison) -> String {
     }
 }
 
+/// Sentences that are printed of what changed during the runs.
+const MOST_CHANGES: usize = 12;
+
+/// How the cases changed during their runs, and how they grow with the context; nothing where nothing is established.
+fn in_time<'a>(session: &Session<'_>, groups: impl Iterator<Item = &'a Group>) {
+    let terminal = session.terminal;
+    let found: Vec<Finding> = groups.flat_map(within_run).collect();
+    if found.is_empty() {
+        return;
+    }
+    terminal.line(&terminal.paint(Style::Bold, "During the run"));
+    found.iter().take(MOST_CHANGES).for_each(|finding| terminal.paragraph(Style::Plain, &finding.text));
+    if let Some(more) = found.len().checked_sub(MOST_CHANGES).filter(|more| *more > 0) {
+        terminal.paragraph(Style::Dim, &format!("{more} more such sentences are in `tokometer analyze --json`."));
+    }
+    terminal.line("");
+}
+
+/// A warning with what it means, where that is more than its name says.
+fn explained(code: &str) -> String {
+    let of_drift = || EXPLAINED.iter().find(|(known, _)| *known == code).map(|(_, words)| *words);
+    match warning_meaning(code).or_else(of_drift) {
+        Some(words) => format!("{code} ({words})"),
+        None => code.to_owned(),
+    }
+}
+
 /// What is fastest in the sections that were printed, and what the figures mean.
 fn summary(session: &Session<'_>, analysis: &Analysis, printed: &BTreeSet<String>) {
     let terminal = session.terminal;
@@ -267,7 +283,7 @@ fn summary(session: &Session<'_>, analysis: &Analysis, printed: &BTreeSet<String
     codes.sort();
     codes.dedup();
     if !codes.is_empty() {
-        let codes: Vec<&str> = codes.into_iter().map(String::as_str).collect();
-        terminal.paragraph(Style::Yellow, &format!("warnings in the record: {}", codes.join(", ")));
+        let codes: Vec<String> = codes.into_iter().map(|code| explained(code)).collect();
+        terminal.paragraph(Style::Yellow, &format!("warnings in the record: {}", codes.join("; ")));
     }
 }

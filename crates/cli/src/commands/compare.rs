@@ -1,21 +1,23 @@
 //! `tokometer compare`: two sets of measurements, a ratio and a word for each case.
 
-use super::{OK, REGRESSION, Session, print_json};
+use super::{OK, REGRESSION, Session, print_json, ratios, validity};
 use crate::args::Compare;
-use crate::terminal::{Align, Style, Table};
+use crate::terminal::Style;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokometer_core::analyze::versus::{Pair, Versus, failed_in, pairs, versus};
-use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Verdict};
-use tokometer_core::collate;
-use tokometer_core::record::{Series, read_log};
+use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Validity, Verdict};
+use tokometer_core::collate::{self, hosts::Hosts};
+use tokometer_core::record::writer::is_being_written;
+use tokometer_core::record::{Input, provenance, read_each};
 
 /// The command.
 pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
-    let (a, b) = (set(session, &options.a)?, set(session, &options.b)?);
+    let (Set { groups: a, validity: of_a }, Set { groups: b, validity: of_b }) =
+        (set(session, &options.a)?, set(session, &options.b)?);
     measured(&a, &options.a)?;
     let metrics = metrics(&options.metric)?;
     let judge = Judge { within: options.within, ..Judge::default() };
@@ -49,13 +51,17 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
         let value = json!({
             "a": groups(&a), "b": groups(&b), "pairs": pairs, "ratios": found, "judge": judge, "fail_above": limit,
             "regressions": regressions, "failed": alone.failed, "missing": alone.missing,
+            "validity": {"a": of_a, "b": of_b},
         });
         print_json(session.terminal, &value)?;
         return Ok(code);
     }
+    for (name, runs) in [(&options.a, &of_a), (&options.b, &of_b)] {
+        validity::of_set(session, name, runs);
+    }
     tell_differences(session, &a, &b, &pairs);
     if !found.is_empty() {
-        table(session, &a, &pairs, &found, &judge);
+        ratios::show(session, (a.as_slice(), b.as_slice()), &pairs, &found, &judge);
     }
     let Some(limit) = limit else { return Ok(OK) };
     for i in &regressions {
@@ -123,16 +129,35 @@ fn regressions(found: &[Versus], judge: &Judge, limit: Option<f64>) -> Vec<usize
     (0..found.len()).filter(|i| beyond(&found[*i])).collect()
 }
 
-/// The measurements that a word on the command line means: a folder, a CSV file, a raw log, or a run, case or uuid of the
-/// working folder.
-fn set(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
+/// What was measured.
+struct Set {
+    groups: Vec<Group>,
+    /// Whether its figures can be believed, by run.
+    validity: Vec<Validity>,
+}
+
+impl Set {
+    fn of(gatherer: Gatherer) -> Set {
+        let (validity, groups) = gatherer.judged();
+        Set { groups, validity }
+    }
+}
+
+/// The measurements that a word on the command line means: a folder, a CSV file, or raw logs by what they are called.
+fn set(session: &Session<'_>, word: &str) -> Result<Set> {
     let path = Path::new(word);
     if path.is_dir() {
         folder(session, path)
     } else if path.is_file() {
         file(session, path)
     } else {
-        labelled(session, word)
+        let found = provenance::find(&session.folders.output(), word);
+        let logs = found.with_context(|| format!("{word} is neither a file nor a folder"))?;
+        match logs.as_slice() {
+            // By its name in the folder of the logs.
+            [one] => file(session, one),
+            several => raw(several),
+        }
     }
 }
 
@@ -144,7 +169,7 @@ fn measured(groups: &[Group], word: &str) -> Result<()> {
     Ok(())
 }
 
-fn folder(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
+fn folder(session: &Session<'_>, path: &Path) -> Result<Set> {
     let inner = path.join("benchmark_output");
     let logs = if inner.is_dir() { inner } else { path.to_path_buf() };
     let table = logs.join("all.csv");
@@ -155,51 +180,39 @@ fn folder(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
     file(session, &table)
 }
 
-fn file(session: &Session<'_>, path: &Path) -> Result<Vec<Group>> {
-    if path.extension().is_some_and(|extension| extension == "csv") {
-        return match analyze::stored(path) {
-            Some(analysis) => Ok(analysis.groups),
-            None => rows(session, path, |_| true),
-        };
+fn file(session: &Session<'_>, path: &Path) -> Result<Set> {
+    if path.extension().is_none_or(|extension| extension != "csv") {
+        return raw(&[path.to_path_buf()]);
     }
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(analyze::groups(&read_log(&bytes, path)?.series))
-}
-
-/// The groups of those series of a CSV file that are wanted.
-fn rows(session: &Session<'_>, path: &Path, wanted: impl Fn(&Series) -> bool) -> Result<Vec<Group>> {
+    if let Some(analysis) = analyze::stored(path) {
+        return Ok(Set { groups: analysis.groups, validity: analysis.validity });
+    }
     let mut gatherer = Gatherer::default();
-    let push = |series: Series| {
-        if wanted(&series) {
-            gatherer.push(&series);
-        }
-    };
-    let read = collate::read::read_each(path, session.terminal.progress(), push);
+    let read = collate::read::read_each(path, session.terminal.progress(), |series| gatherer.push(&series));
     read.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(gatherer.groups())
+    Ok(Set::of(gatherer))
 }
 
-fn labelled(session: &Session<'_>, word: &str) -> Result<Vec<Group>> {
-    let table = session.folders.output().join("all.csv");
-    if word.len() < 4 || !table.is_file() {
-        bail!(
-            "{word} is neither a file nor a folder{}",
-            if table.is_file() {
-                "; a run, case or uuid needs four characters"
-            } else {
-                ", and no measurements are here"
-            }
-        );
+/// What raw logs of one folder hold, under the names that `hosts.toml` there gives to machines.
+fn raw(logs: &[PathBuf]) -> Result<Set> {
+    let folder = logs.first().and_then(|log| log.parent());
+    let hosts = folder.map(Hosts::read).transpose()?.unwrap_or_default();
+    let mut gatherer = Gatherer::default();
+    for log in logs {
+        if is_being_written(log) {
+            bail!("{} is still being measured; compare when it is done", log.display());
+        }
+        let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+        read_each(&Input::new(&bytes, log), &mut |mut series| {
+            hosts.rename(&mut series.context);
+            gatherer.push(&series);
+        })?;
     }
-    let named = |value: &Option<String>| value.as_deref().is_some_and(|value| value.starts_with(word));
-    let groups = rows(session, &table, |s| named(&s.context.run) || named(&s.context.case) || named(&s.context.uuid))?;
-    if groups.is_empty() {
-        bail!("{word} is neither a file nor a folder, nor a run, case or uuid in {}", table.display());
-    }
-    Ok(groups)
+    Ok(Set::of(gatherer))
 }
 
-fn name(group: &Group) -> String {
+/// A case in a line.
+pub fn name(group: &Group) -> String {
     format!("{} {}", group.engine_label(), group.short_quantize_label())
 }
 
@@ -224,45 +237,6 @@ fn tell_differences(session: &Session<'_>, a: &[Group], b: &[Group], pairs: &[Pa
     };
     alone(a, &pairs.iter().map(|pair| pair.a).collect(), "the first");
     alone(b, &pairs.iter().map(|pair| pair.b).collect(), "the second");
-}
-
-fn table(session: &Session<'_>, a: &[Group], pairs: &[Pair], found: &[Versus], judge: &Judge) {
-    let terminal = session.terminal;
-    let mut table = Table::new(&[
-        ("case", Align::Left),
-        ("figure", Align::Left),
-        ("ratio", Align::Right),
-        ("95% interval", Align::Right),
-        ("verdict", Align::Left),
-        ("more rounds", Align::Right),
-        ("rounds", Align::Right),
-    ]);
-    for versus in found {
-        let ratio = &versus.ratio;
-        table.row(vec![
-            name(&a[pairs[versus.pair].a]),
-            versus.metric.to_owned(),
-            format!("{:.3}x", ratio.ratio),
-            ratio.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
-            judge.words(ratio.verdict),
-            ratio.more_rounds.map(|rounds| format!("+{rounds}")).unwrap_or_default(),
-            format!("{}{}", ratio.rounds, if ratio.paired { "" } else { " apart" }),
-        ]);
-    }
-    table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
-    let apart = if found.iter().any(|versus| !versus.ratio.paired) {
-        " \"apart\": measured in different runs, so what changed between them is in the ratio and in no interval."
-    } else {
-        ""
-    };
-    terminal.paragraph(
-        Style::Dim,
-        &format!(
-            "Ratio: the second over the first. The words rest on intervals of {} for all {} together.{apart}",
-            judge.level_text(),
-            found.len()
-        ),
-    );
 }
 
 fn percent(share: f64) -> String {

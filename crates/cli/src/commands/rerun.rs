@@ -10,8 +10,8 @@ use tokometer_core::machine::Machine;
 use tokometer_core::record::provenance::{self, Provenance};
 use tokometer_core::shell;
 
-/// Options of the recorded command line that say where, not what.
-const WHERE: &[&str] = &["--dir"];
+/// Options of the recorded command line that say where and under which name, not what.
+const LEFT_OUT: &[&str] = &["--dir", "--label"];
 
 /// The command.
 pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
@@ -28,7 +28,8 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
         ));
         return Ok(SOME_FAILED);
     }
-    let words = here(&recorded, &session.folders.root);
+    let mut words = here(&recorded, &session.folders.root);
+    words.extend(options.label.iter().flat_map(|label| ["--label".to_owned(), label.clone()]));
     for difference in all.first().map(differences).unwrap_or_default() {
         terminal.warn(&difference);
     }
@@ -55,14 +56,14 @@ fn the_one(name: &str, all: &[Provenance]) -> Result<Vec<String>> {
     }
 }
 
-/// The words behind the program's name, in the working folder of now.
+/// The words behind the program's name, in the working folder of now and without the label of then.
 fn here(recorded: &[String], root: &Path) -> Vec<String> {
     let mut words = vec!["--dir".to_owned(), root.display().to_string()];
     let mut rest = recorded.iter().skip(1);
     while let Some(word) = rest.next() {
         match word.split_once('=') {
-            Some((option, _)) if WHERE.contains(&option) => (),
-            None if WHERE.contains(&word.as_str()) => {
+            Some((option, _)) if LEFT_OUT.contains(&option) => (),
+            None if LEFT_OUT.contains(&word.as_str()) => {
                 rest.next();
             }
             _ => words.push(word.clone()),
@@ -106,11 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_that_of_now_and_all_else_stays() {
+    fn the_folder_is_that_of_now_the_label_stays_behind_and_all_else_is_kept() {
         for recorded in [
             "tokometer --dir old run --model m --quantize nf4,int8",
             "tokometer run --model m --dir=old --quantize nf4,int8",
             "tokometer run --model m --quantize nf4,int8 --dir old",
+            "tokometer run --label before --model m --quantize nf4,int8",
+            "tokometer --dir=old run --model m --label=before --quantize nf4,int8",
         ] {
             let found = here(&words(recorded), Path::new("new"));
             assert_eq!(found, words("--dir new run --model m --quantize nf4,int8"), "{recorded}");

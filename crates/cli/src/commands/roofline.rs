@@ -25,10 +25,21 @@ pub fn show(session: &Session<'_>, analysis: &Analysis, cases: &BTreeSet<usize>)
     let missing: BTreeSet<&String> = analysis.roofline.iter().filter_map(|roof| roof.no_roof.as_ref()).collect();
     missing.into_iter().for_each(|why| terminal.paragraph(Style::Dim, why));
     if !sections.is_empty() {
+        let counted: BTreeSet<&str> = sections.iter().flatten().filter_map(|roof| counted_by(analysis, roof)).collect();
+        let by = if counted.is_empty() { String::new() } else { format!(", counted by {}", join(counted)) };
         let words = "% of the bandwidth that the probe between rounds measured, in decode, and of its float32 peak, in prefill (2 x parameters x tokens operations); J are of a repetition, idling subtracted, per generated token";
-        terminal.paragraph(Style::Dim, words);
+        terminal.paragraph(Style::Dim, &format!("{words}{by}"));
         terminal.line("");
     }
+}
+
+/// Who counted the energy of a case.
+fn counted_by<'a>(analysis: &'a Analysis, roof: &Roofline) -> Option<&'a str> {
+    analysis.groups[roof.group].surroundings.energy_source.as_deref()
+}
+
+fn join(names: BTreeSet<&str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn has_figures(analysis: &Analysis, roof: &Roofline) -> bool {

@@ -1,7 +1,7 @@
 //! `tokometer run`: step 2.
 
 use super::rule::{Narrow, Rule};
-use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json};
+use super::{INTERRUPTED, OK, SOME_FAILED, Session, prepare, print_json, validity};
 use crate::args::Run;
 use crate::interrupt;
 use crate::settings::{self, RunSettings};
@@ -14,7 +14,8 @@ use tokometer_core::analyze::{self, Estimate, Group};
 use tokometer_core::engine::Discovery;
 use tokometer_core::machine::{self, Lock, MemoryGroup, Root, Watch};
 use tokometer_core::prepare::Target;
-use tokometer_core::record;
+use tokometer_core::record::provenance::{self, label};
+use tokometer_core::record::{self, Series};
 use tokometer_core::run::{self, CaseOutcome, Hooks, Job, Options, Outcome, Stop};
 
 /// The command.
@@ -33,6 +34,7 @@ pub fn run(session: &Session<'_>, options: &Run) -> Result<u8> {
 pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
     let terminal = session.terminal;
     let settings = settings::run(options, &session.config, |text| terminal.say(text))?;
+    not_taken(session, options)?;
     let _lock = exclusive(session)?;
     let mut failed = settings.refused.clone();
     let jobs = jobs(session, options, &settings, &mut failed);
@@ -62,6 +64,21 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
         terminal.error(&format!("every case failed; the first one: {first}"));
     }
     Ok((outcome, if complete { OK } else { SOME_FAILED }))
+}
+
+/// Refuses a label that an earlier run has: it would mean both.
+fn not_taken(session: &Session<'_>, options: &Run) -> Result<()> {
+    let Some(label) = &options.label else { return Ok(()) };
+    let folder = session.folders.output();
+    if let Some(earlier) = provenance::labelled(&folder, label)? {
+        bail!(
+            "--label {label} is taken: run {} of {} in {} is called so; choose another name",
+            earlier.name,
+            earlier.started_utc,
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Measures the jobs, round after round; Ctrl-C stops it.
@@ -152,7 +169,7 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
                     model_path: prepared.path,
                     manifest: prepared.manifest,
                     logical_cpus: settings.machine.logical_cpus,
-                    marks: Vec::new(),
+                    marks: options.label.iter().map(|name| (label::KEY.to_owned(), name.clone())).collect(),
                 });
             }
             Err(error) => failed.push(format!("{}: {error:#}", case.title())),
@@ -163,9 +180,14 @@ fn jobs(session: &Session<'_>, options: &Run, settings: &RunSettings, failed: &m
 
 /// The groups that the raw log of a case holds; none if nothing was measured.
 pub fn groups_of(outcome: &CaseOutcome) -> Result<Vec<Group>> {
+    Ok(analyze::groups(&series_of(outcome)?))
+}
+
+/// What the raw log of a case holds.
+fn series_of(outcome: &CaseOutcome) -> Result<Vec<Series>> {
     let Some(log) = &outcome.log else { return Ok(Vec::new()) };
     let bytes = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
-    Ok(analyze::groups(&record::read_log(&bytes, log)?.series))
+    Ok(record::read_log(&bytes, log)?.series)
 }
 
 fn json_of(outcome: &CaseOutcome, reason: &str) -> Result<serde_json::Value> {
@@ -192,8 +214,11 @@ fn show(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
         ("rounds", Align::Right),
         ("failed", Align::Left),
     ]);
+    let mut all = Vec::new();
     for outcome in &outcome.cases {
-        let groups = groups_of(outcome)?;
+        let series = series_of(outcome)?;
+        let groups = analyze::groups(&series);
+        all.extend(series);
         let measured = groups.iter().find(|group| group.decode.is_some());
         let mean = |figure: fn(&Group) -> &Option<Estimate>, digits: usize| {
             measured
@@ -215,6 +240,7 @@ fn show(session: &Session<'_>, outcome: &Outcome) -> Result<()> {
         ]);
     }
     let terminal = session.terminal;
+    validity::show(session, &analyze::validity(&all));
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
     let logs = outcome.cases.iter().filter(|case| case.log.is_some()).count();
     terminal.line(&format!("{} round(s): {}", outcome.rounds, outcome.reason));

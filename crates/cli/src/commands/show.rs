@@ -67,7 +67,8 @@ fn measurement(terminal: &Terminal, one: &Provenance) {
         &format!("{}, {status}: {} launch(es), {} repetitions", get("started_utc"), one.launches, one.repetitions),
     );
     terminal.field("by", &format!("{} on {}", get("username"), get("hostname")));
-    terminal.field("names", &format!("uuid {}, case {}, run {}", get("uuid"), get("case"), get("run")));
+    let label = one.header(provenance::label::KEY).map(|label| format!(", label {label}")).unwrap_or_default();
+    terminal.field("names", &format!("uuid {}, case {}, run {}{label}", get("uuid"), get("case"), get("run")));
     if !one.schedule.is_null() {
         terminal.field("schedule", &flat(&one.schedule));
     }

@@ -1,7 +1,7 @@
 //! `tokometer compare` on what the mock engine, whose times are exact, was measured to do. What else the machine does
 //! meanwhile cannot disturb it: hence `--anyway`.
 
-use crate::dir::{Dir, on_tiny};
+use crate::dir::{Dir, Ran, on_tiny};
 
 /// A working folder in which decode takes that long.
 fn measured(name: &str, decode_us: u32, prompt_tokens: &str) -> Dir {
@@ -71,4 +71,44 @@ fn what_is_not_the_same_is_named_and_refused() {
     assert!(old.ok(&["compare", &a, &b, "--anyway"]).out.contains("same within 2%"));
     old.run(&["compare", &a, "nothing-here"]).fails(1, &["nothing-here"]);
     old.run(&["compare", &a, &a, "--metric", "sped"]).fails(1, &["decode, prefill, ttft, tpot"]);
+}
+
+/// Words with single spaces, however the terminal broke the lines.
+fn flowing(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn it_says_first_what_can_be_believed_and_then_the_figures_with_their_units() {
+    let (old, new) = (measured("compare-told-old", 1000, "8"), measured("compare-told-new", 1100, "8"));
+    let (a, b) = (place(&old), place(&new));
+    let metrics = ["compare", &a, &b, "--metric", "decode,e2e", "--anyway"];
+    let told = Ran::of(old.command(&metrics).env("COLUMNS", "200").output().unwrap());
+    assert_eq!(told.code, 0, "{}", told.err);
+    let (out, grades) = (flowing(&told.out), ["valid", "degraded", "invalid"]);
+    for set in [&a, &b] {
+        let at = grades.iter().filter_map(|grade| out.find(&format!("{set}: {grade}"))).min();
+        assert!(at.is_some_and(|at| at < out.find("95% interval").unwrap()), "{out}");
+    }
+    // 8 prompt tokens at 0.1 ms and 7 steps.
+    for text in ["1000.00 tok/s", "909.09 tok/s", "7.80 ms", "8.50 ms", "e2e"] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    let told = old.ok(&["compare", &a, &b, "--anyway", "--json"]).out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let runs = |set: &str| told["validity"][set].as_array().map(Vec::len);
+    assert_eq!((runs("a"), runs("b")), (Some(1), Some(1)), "{told}");
+}
+
+#[test]
+fn where_one_launch_tells_nothing_it_says_what_would() {
+    let dir = Dir::new("compare-one-launch");
+    for decode in ["decode_us=1000", "decode_us=1100"] {
+        assert_eq!(dir.mock(&["--launches", "1", "--repetitions", "3", "--option", decode]).code, 0);
+    }
+    let told = flowing(&dir.ok(&["compare", "latest~1", "latest", "--anyway"]).out);
+    assert!(
+        told.contains("cannot tell (one launch)") && told.contains("measure with `--launches 2` or more"),
+        "{told}"
+    );
 }

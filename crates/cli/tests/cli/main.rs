@@ -9,6 +9,7 @@ mod dir;
 mod distance;
 mod eval;
 mod faults;
+mod labels;
 mod llamacpp;
 mod merge;
 mod mlc_llm;

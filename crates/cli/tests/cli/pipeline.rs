@@ -39,7 +39,41 @@ fn figures_are_exactly_those_of_the_engine() {
     // The prompt and three steps.
     assert!((group["e2e"]["mean"].as_f64().unwrap() - 6.8).abs() < 1e-9, "{group}");
     let wide = Ran::of(dir.command(&["analyze"]).env("COLUMNS", "200").output().unwrap()).out;
-    assert!(["E2E ms", "first token + ms", "  6.8 "].iter().all(|words| wide.contains(words)), "{wide}");
+    assert!(["E2E ms", "first token + ms", "  6.80 ±0.00"].iter().all(|words| wide.contains(words)), "{wide}");
+}
+
+#[test]
+fn a_run_says_first_whether_it_can_be_believed() {
+    let dir = Dir::new("believed");
+    let told = dir.mock(&["--launches", "2", "--repetitions", "1"]);
+    assert_eq!(told.code, 0, "{}", told.err);
+    let first = told.out.split([':', ' ']).next().unwrap();
+    assert!(["valid", "degraded", "invalid"].contains(&first), "{}", told.out);
+    // Nothing was measured of a case that crashes.
+    let lost = dir.mock(&["--launches", "1", "--option", "fault=crash_in_load"]);
+    assert!(lost.out.starts_with("invalid: ") && lost.out.contains("no launch measured"), "{}", lost.out);
+}
+
+#[test]
+fn latency_memory_and_what_changed_are_printed_in_a_narrow_terminal() {
+    let dir = Dir::new("details");
+    let often = ["--launches", "4", "--repetitions", "2", "--option", "growth_ns=20000"];
+    let workload = ["--prompt-tokens", "8", "--gen-tokens", "41", "--quantize", "nf4"];
+    dir.ok(&on_tiny("run", "mock", &[&often[..], &workload].concat()));
+    dir.ok(&["collate"]);
+    let told = dir.ok(&["analyze"]).out;
+    let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no {text:?} in:\n{told}"));
+    // In each table, what stands in it in 80 columns.
+    for (title, columns) in [
+        ("\nLatency\n", ["TTFT ms", "TPOT ms", "step p50", "p95", "p99"]),
+        ("\nMemory and start\n", ["weights GB", "RSS GB", "anon GB", "load ms", "case"]),
+    ] {
+        let header = told[at(title) + title.len()..].lines().next().unwrap();
+        columns.iter().for_each(|column| assert!(header.contains(column), "{column}: {header}"));
+    }
+    let during = told[at("\nDuring the run\n")..].split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(during.contains("takes 20.00 µs more with each token of context"), "{told}");
+    assert!(at("\nLatency\n") > at("decode tok/s"), "{told}");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn what_is_not_there_is_refused_with_a_way_out() {
     let wrong = format!("{}x", &uuid[..7]);
     for command in ["show", "rerun"] {
         let ran: Ran = dir.run(&[command, &wrong]);
-        ran.fails(1, &["there is no raw log, uuid, case or run", &format!("did you mean {uuid}")]);
+        ran.fails(1, &["there is no raw log, uuid, case, run or label", &format!("did you mean {uuid}")]);
     }
     dir.write("benchmark_output/old.txt", "seed = 42\n");
     dir.run(&["show", "old.txt"]).fails(1, &["not a raw log of Tokometer's own"]);

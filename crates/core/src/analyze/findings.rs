@@ -26,6 +26,12 @@ pub fn findings(groups: &[Group], speedups: &[Comparison]) -> Vec<Finding> {
     all
 }
 
+/// What can be said of a case in time: how its decode changed during the run, and how it grows with the context. Its sentences
+/// are among the [`findings`].
+pub fn within_run(group: &Group) -> Vec<Finding> {
+    changed(group).into_iter().chain(grows(group)).collect()
+}
+
 fn name(group: &Group) -> String {
     format!("{} {} on {}", group.engine_label(), group.quantize_label(), group.key.host)
 }
@@ -117,8 +123,8 @@ fn failed(group: &Group) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::analyze;
     use super::super::testing::{case, one};
+    use super::super::{analyze, within_run};
 
     #[test]
     fn a_drift_of_one_case_is_told_and_warned_of() {
@@ -132,6 +138,10 @@ mod tests {
         let told =
             analysis.findings.iter().filter(|finding| finding.text.contains("from the first to the last launch"));
         assert_eq!(told.count(), 1, "{:?}", analysis.findings);
+        // What is said of the one case alone is no more and no less.
+        let of_a = within_run(a);
+        assert!(of_a.len() == 1 && analysis.findings.contains(&of_a[0]), "{of_a:?}");
+        assert!(within_run(&analysis.groups[1]).is_empty());
     }
 
     #[test]

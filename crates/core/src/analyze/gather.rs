@@ -7,7 +7,7 @@ use super::repetition::{cold_steps, figures};
 use super::steps::order;
 use super::surroundings::Around;
 use super::validity::Runs;
-use super::{Analysis, Estimate, Group, GroupKey, Repetition, StepTimes};
+use super::{Analysis, Estimate, Group, GroupKey, Repetition, StepTimes, Validity};
 use crate::engine::{ENGINES, LABELS};
 use crate::fingerprint;
 use crate::parallel::on_all_cores;
@@ -50,6 +50,11 @@ impl Gatherer {
     /// The groups alone.
     pub fn groups(self) -> Vec<Group> {
         figured(self.groups, &Known::new())
+    }
+
+    /// The verdicts on the runs, and the groups.
+    pub fn judged(self) -> (Vec<Validity>, Vec<Group>) {
+        (self.runs.finish(), figured(self.groups, &Known::new()))
     }
 
     /// The analysis, without evaluations.

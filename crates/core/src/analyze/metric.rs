@@ -47,6 +47,13 @@ pub const METRICS: &[Metric] = &[
         of: |repetition| repetition.tpot_ms,
         estimate: |group| group.tpot.as_ref(),
     },
+    Metric {
+        name: "e2e",
+        unit: "ms",
+        speed: false,
+        of: |repetition| repetition.e2e_ms,
+        estimate: |group| group.e2e.as_ref(),
+    },
 ];
 
 /// Decode speed.

@@ -46,7 +46,7 @@ pub use condition::Condition;
 pub(crate) use condition::peak_memory;
 pub use drift::{Change, EXPLAINED, Growth, Kind, changes, growth};
 pub use estimate::{Estimate, quantile};
-pub use findings::{Finding, findings};
+pub use findings::{Finding, findings, within_run};
 pub use gather::{Gatherer, groups};
 pub use group::{Group, GroupKey};
 pub use labels::EngineLabels;

@@ -3,6 +3,7 @@
 //! `merge` writes it; whoever wants to may edit it. It is read by `collate`, so that all that comes after sees the names.
 
 use super::{Error, Result};
+use crate::record::Context;
 use crate::{disk, fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +59,13 @@ impl Hosts {
     /// The name of the machine that the log with this uuid is from, if it is another than the log says.
     pub fn name(&self, uuid: &str) -> Option<&str> {
         self.hosts.get(uuid).map(String::as_str)
+    }
+
+    /// Puts that name into what was read from a log.
+    pub fn rename(&self, context: &mut Context) {
+        if let Some(name) = context.uuid.as_deref().and_then(|uuid| self.name(uuid)) {
+            context.hostname = Some(name.to_owned());
+        }
     }
 
     /// Gives a log's machine a name.

@@ -246,10 +246,7 @@ fn to_rows(bytes: &[u8], source: &Source, hosts: &Hosts) -> std::result::Result<
     let mut nameless = None;
     let mut full = None;
     let read = record::read_each(&Input::new(bytes, &source.path), &mut |mut series| {
-        let context = &mut series.context;
-        if let Some(name) = context.uuid.as_deref().and_then(|uuid| hosts.name(uuid)) {
-            context.hostname = Some(name.to_owned());
-        }
+        hosts.rename(&mut series.context);
         let engine = &series.context.engine;
         if !names_a_file(engine) {
             nameless = Some(engine.clone());

@@ -15,6 +15,15 @@ const LONGEST: u64 = 64 << 10;
 /// # Errors
 /// The file cannot be read.
 pub fn head(path: &Path) -> io::Result<Option<BTreeMap<String, String>>> {
+    let pairs = pairs(path)?;
+    Ok(pairs.contains_key(KEY).then_some(pairs))
+}
+
+/// The `key: value` pairs that the log at `path` begins with, whoever wrote it; most other tools' logs have none.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn pairs(path: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut lines = BufReader::with_capacity(4096, File::open(path)?.take(LONGEST)).split(b'\n');
     let mut pairs = BTreeMap::new();
     while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
@@ -24,5 +33,5 @@ pub fn head(path: &Path) -> io::Result<Option<BTreeMap<String, String>>> {
             None => break,
         };
     }
-    Ok(pairs.contains_key(KEY).then_some(pairs))
+    Ok(pairs)
 }

@@ -106,7 +106,7 @@ fn header(job: &Job, options: &Options, run: &str, uuid: &str, first: &Event) ->
         put("engine_version", Some(versioned(&hello.engine_version, &case.settings.options)));
         put("device", Some(device_label(case, &hello.devices)));
     }
-    put("started_utc", Some(crate::clock::now_utc()));
+    put("started_utc", Some(crate::clock::now_utc_ms()));
     put("platform", Some(machine.platform.clone()));
     put("release", Some(machine.release.clone()));
     put("username", Some(machine.username.clone()));

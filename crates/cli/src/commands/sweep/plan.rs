@@ -98,6 +98,7 @@ fn axes(options: &Sweep) -> Result<Axes> {
 fn as_run(options: &Sweep) -> Run {
     Run {
         selection: Selection::default(),
+        label: None,
         seed: None,
         prompt_tokens: None,
         gen_tokens: None,

@@ -5,10 +5,14 @@
 //! whoever can edit the log can write a new closing line as well.
 
 mod find;
+pub mod label;
+mod named;
 mod read;
+mod runs;
 
-pub use find::find;
+pub use find::{find, labelled};
 pub use read::read;
+pub use runs::Run;
 
 use crate::machine::Reading;
 use serde::Serialize;
@@ -117,7 +121,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Nothing of that name.
-    #[error("there is no raw log, uuid, case or run {name:?} in {}{hint}", .folder.display())]
+    #[error("there is no raw log, uuid, case, run or label {name:?} in {}{hint}", .folder.display())]
     Unknown {
         /// What was asked for.
         name: String,
