@@ -112,27 +112,26 @@ fn llama_cpp_says_to_each_of_several_what_it_says_to_one_alone() {
         .collect();
     let alone: Vec<Answer> = bodies.iter().map(|body| server.complete(body.clone())).collect();
     let together = at_once(&server, &bodies);
-    let logprobs = |answer: &Answer| -> Vec<f64> {
-        let all = answer.json()["choices"][0]["logprobs"]["token_logprobs"].clone();
-        all.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+    // Each token with its log-probability.
+    let tokens = |answer: &Answer| -> Vec<(String, f64)> {
+        let told = answer.json()["choices"][0]["logprobs"].clone();
+        let texts = told["tokens"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+        texts.zip(told["token_logprobs"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap())).collect()
     };
+    let mut alike = 0;
     for (one, other) in alone.iter().zip(&together) {
-        let (one_text, other_text) = (text(one), text(other));
-        // Sums are made in another order: where two tokens are nearly as probable the texts may part, but not at once.
-        let same = one_text.chars().zip(other_text.chars()).take_while(|(a, b)| a == b).count();
-        assert!(same > 0, "{one_text:?} alone, {other_text:?} beside others");
-        let (one, other) = (logprobs(one), logprobs(other));
+        let (one, other) = (tokens(one), tokens(other));
         assert_eq!((one.len(), other.len()), (24, 24));
-        assert!((one[0] - other[0]).abs() < 0.05, "{} alone, {} beside others", one[0], other[0]);
-        if one_text == other_text {
-            assert!(
-                one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 0.05),
-                "{one:?} alone, {other:?} beside others"
-            );
+        // Sums are made in another order: where two tokens are nearly as probable, or the draw falls between them, the texts may
+        // part. Up to there, and at the first token in any case, both are of the same mind.
+        let common: Vec<_> = one.iter().zip(&other).take_while(|((a, _), (b, _))| a == b).collect();
+        assert!(!common.is_empty(), "{one:?} alone, {other:?} beside others");
+        for ((token, a), (_, b)) in &common {
+            assert!((a - b).abs() < 0.05, "{token:?}: {a} alone, {b} beside others");
         }
+        alike += common.len();
     }
-    let parted = alone.iter().zip(&together).filter(|(one, other)| text(one) != text(other)).count();
-    assert!(parted <= 2, "{parted} of 8 texts differ");
+    assert!(alike >= 8 * 24 / 4, "{alike} tokens are alike of {}", 8 * 24);
     // A text is scored between two others.
     let scored = json!({"prompt": "abc abc", "echo": true, "logprobs": 1, "max_tokens": 0});
     let answers = at_once(&server, &[bodies[0].clone(), scored, bodies[2].clone()]);
