@@ -1,6 +1,6 @@
 //! Distance from the original: known distributions of the mock, the real llama.cpp and tinygrad, and what is made of results.
 
-use crate::dir::{Dir, Ran, names, on_tiny};
+use crate::dir::{Dir, names, on_tiny};
 use serde_json::Value;
 
 fn records(dir: &Dir, arguments: &[&str]) -> Vec<Value> {

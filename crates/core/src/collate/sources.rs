@@ -33,7 +33,8 @@ impl Stamp {
 }
 
 /// All raw logs, sorted by name: `.txt`, `.jsonl`, and what a run that was killed left as `.partial`. A partial log that
-/// somebody is writing, or that has since been finished, is none. Hidden files and other names are somebody else's.
+/// somebody is writing, that has since been finished or whose writer died before its first line, is none. Hidden files and
+/// other names are somebody else's.
 pub(super) fn list(dir: &Path) -> Result<Vec<Source>> {
     let failed = |cause| Error::Folder { dir: dir.to_path_buf(), cause };
     let mut found = Vec::new();
@@ -55,7 +56,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Source>> {
         .into_iter()
         .filter_map(|source| match source.name.strip_suffix(PARTIAL) {
             Some(base) if finished.contains(base) || is_being_written(&source.path) => None,
-            Some(_) => settled(source),
+            Some(_) => settled(source).filter(|source| source.stamp.size > 0 || !source.name.ends_with(PARTIAL)),
             None => Some(source),
         })
         .collect();
@@ -89,6 +90,8 @@ mod tests {
             fs::write(dir.path().join(name), "x").unwrap();
         }
         fs::create_dir(dir.path().join("d.txt")).unwrap();
+        // The run was killed before it wrote the first line.
+        fs::write(dir.path().join("e.txt.partial"), "").unwrap();
         let listed: Vec<_> = list(dir.path()).unwrap().into_iter().map(|source| source.name).collect();
         assert_eq!(listed, ["B.txt", "a.jsonl", "b.txt", "c.txt.partial"]);
     }

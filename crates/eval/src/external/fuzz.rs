@@ -115,7 +115,7 @@ proptest! {
         let folder = Folder::new();
         folder.write("run/traces.jsonl", &bytes);
         let examples = folder.told("run/traces.jsonl", (VERIFIERS.read)(&folder.0));
-        assert!(examples.is_none_or(|examples| examples.len() == (VERIFIERS.count)(&folder.0)));
+        assert!(examples.is_none_or(|examples| Some(examples.len()) == (VERIFIERS.count)(&folder.0)));
         let _ = last_words(&folder.write("output.txt", &bytes));
     }
 
