@@ -62,7 +62,7 @@ fn of_folder(folder: &Path) -> Option<Shape> {
     let kv_heads = number("num_key_value_heads").unwrap_or(heads);
     let head = number("head_dim").or_else(|| hidden.checked_div(heads))?;
     let (ffn, vocab) = (number("intermediate_size")?, number("vocab_size")?);
-    let attention = hidden.checked_mul(2 * head.checked_mul(heads + kv_heads)?)?;
+    let attention = hidden.checked_mul(heads.checked_add(kv_heads)?.checked_mul(head)?.checked_mul(2)?)?;
     let per_layer = attention.checked_add(hidden.checked_mul(3)?.checked_mul(ffn)?)?;
     let tied = config["tie_word_embeddings"].as_bool().unwrap_or(false);
     let embedding = vocab.checked_mul(hidden)?.checked_mul(if tied { 1 } else { 2 })?;
