@@ -114,6 +114,14 @@ class Numbers(unittest.TestCase):
         loaded = self.check(model, config, weights, tolerance=0.02, kv_type="f16")
         self.assertEqual((loaded["kv_type"], loaded["kv_bytes_per_token"]), ("f16", 4 * 2 * 4 * 32 * 2))
 
+    @unittest.skipUnless(any(Path("/etc/OpenCL/vendors").glob("*.icd")), "no OpenCL device: PoCL makes one of any processor")
+    def test_a_device_that_is_not_the_cpu(self):
+        model, config, weights = self.tiny("opencl", "F16", changes={"num_hidden_layers": 1})
+        expected = {name: w.astype(np.float16) if "embed" in name else reference.fake_nf4(w) if w.ndim == 2 else w
+                    for name, w in weights.items()}
+        loaded = self.check(model, config, expected, tolerance=0.02, device="CL", quantize="nf4")
+        self.assertEqual((loaded["device"], loaded["kv_type"], loaded["details"]["kernels"]), ("CL", "f16", "stock"))
+
     def test_gguf_of_every_type(self):
         rng = np.random.default_rng(3)
         pairs = (("Q4_K", "Q6_K"), ("Q8_0", "F16"), ("Q5_K", "Q4_0"), ("BF16", "Q5_0"), ("F32", "Q8_0"))

@@ -62,12 +62,13 @@ pub fn toolchain(system: bool) -> Result<Toolchain> {
 
 /// Installs what tests use and may lack: those that need it say that they are skipped where it cannot be had.
 pub fn for_tests() {
-    let need = &needs::SLURM;
-    let mut found = (need.find)();
-    if found.is_none() && apt::install(need.install.debian) {
-        found = (need.find)();
+    for need in [&needs::SLURM, &needs::OPENCL] {
+        let mut found = (need.find)();
+        if found.is_none() && apt::install(need.install.debian) {
+            found = (need.find)();
+        }
+        report(&[(need, found)]);
     }
-    report(&[(need, found)]);
 }
 
 type State = Vec<(&'static Need, Option<Found>)>;

@@ -139,6 +139,21 @@ pub const SLURM: Need = Need {
     },
 };
 
+/// An OpenCL device that every machine can have: on it the tests run what tinygrad computes on GPUs.
+pub const OPENCL: Need = Need {
+    name: "PoCL",
+    used_for: "a test of tinygrad on a device that is not the CPU",
+    required: false,
+    find: pocl,
+    private: None,
+    install: Install {
+        debian: &["pocl-opencl-icd", "ocl-icd-libopencl1"],
+        fedora: &["pocl", "ocl-icd"],
+        arch: &["pocl", "ocl-icd"],
+        brew: &[],
+    },
+};
+
 /// What a person has to type on each system.
 pub fn advice(missing: &[&Need]) -> String {
     let names: Vec<&str> = missing.iter().map(|need| need.name).collect();
@@ -203,6 +218,14 @@ fn slurm() -> Option<Found> {
     Some(Found { detail: slurm.lines().next()?.to_owned(), ..Found::default() })
 }
 
+/// PoCL as OpenCL's loader finds it.
+fn pocl() -> Option<Found> {
+    let vendors = std::fs::read_dir("/etc/OpenCL/vendors").ok()?;
+    let mut names = vendors.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let detail = names.find(|name| name.starts_with("pocl"))?;
+    Some(Found { detail, ..Found::default() })
+}
+
 /// Major and minor number.
 fn release(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
@@ -240,7 +263,7 @@ mod tests {
 
     #[test]
     fn every_need_says_what_it_is_for_and_where_it_comes_from() {
-        for need in BUILD.iter().chain([&CLANG, &SLURM]) {
+        for need in BUILD.iter().chain([&CLANG, &SLURM, &OPENCL]) {
             assert!(!need.used_for.is_empty() && !need.install.debian.is_empty(), "{}", need.name);
             assert!(need.private.is_none_or(|private| private.package.contains("==")), "{}", need.name);
         }

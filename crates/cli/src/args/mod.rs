@@ -274,8 +274,8 @@ regex, lcs, choice), choices and max_tokens; vf:NAME for an environment of verif
 Each engine and quantization is served, asked and stopped. Results go to verifiers_results/, one JSON file each, and all.csv.
 An evaluation that died goes on where it was when the same command is given again. One that has a finished result is kept
 and not evaluated again unless asked (--again): the same files of the model, quantization, engine version, settings, device,
-machine, examples and limits. vf-eval's own environments and MLC-LLM's models are always evaluated: nothing tells before the
-start whether they are the same. Better, worse or the same within --within are said of the mean score only where that is
+machine, examples and limits. vf-eval's own environments are always evaluated: nothing tells before the start whether they
+are the same. Better, worse or the same within --within are said of the mean score only where that is
 established for all differences together; otherwise it says how many examples would tell. A case that failed is a recorded
 result, and the exit code is 3.
 
@@ -286,7 +286,8 @@ endpoints and keeps what was answered.
 
 distance (or perplexity) needs no task: perplexity, KL divergence, same most probable token and change of probabilities of each
 quantization against the original on a text, as llama-perplexity defines them. Every position is in the CSV beside its result.
-A finished one is kept like any evaluation where original, text, --ctx and --chunks are the same, too.
+A finished one is kept like any evaluation where original, text, --ctx and --chunks are the same, too. Of an engine that
+tells no log-probabilities there is a result without figures that says so (exit code 3).
 The log-probabilities of the original take 4 bytes x vocabulary for each position on the disk while it runs.")]
     Eval(Eval),
     /// The fastest case that does all that you need, what it costs, and how sure that is
@@ -296,7 +297,7 @@ Examples:
   tokometer recommend --min-accuracy 0.8 --env gsm8k --json
 
 Every wish is judged by the end of a 95% interval that speaks against a case. Where evidence is missing, the command
-that brings it is named. Exit code 3: no case is known to do it.")]
+that brings it is named, or why none can. Exit code 3: no case is known to do it.")]
     Recommend(Recommend),
     /// Shell completions
     #[command(after_help = "\

@@ -32,8 +32,8 @@ fn latency(groups: &[&Group], name: impl Fn(&Group) -> String) -> Option<Table> 
         ("step p50", Align::Right),
         ("p95", Align::Right),
         ("p99", Align::Right),
-        ("E2E ms", Align::Right),
         ("longest", Align::Right),
+        ("E2E ms", Align::Right),
     ]);
     let mean = |estimate: &Option<Estimate>| estimate.as_ref().map(with_interval).unwrap_or_default();
     let step = |group: &Group, least: usize, of: fn(&StepTimes) -> f64| {
@@ -47,8 +47,8 @@ fn latency(groups: &[&Group], name: impl Fn(&Group) -> String) -> Option<Table> 
             step(group, 1, |steps| steps.p50.ms),
             step(group, FOR_P95, |steps| steps.p95.ms),
             step(group, FOR_P99, |steps| steps.p99.ms),
-            mean(&group.e2e),
             step(group, 1, |steps| steps.max_ms),
+            mean(&group.e2e),
         ]
     })
 }

@@ -18,7 +18,7 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
     let terminal = session.terminal;
     let logs = provenance::find(&session.folders.output(), &options.run)?;
     let all = logs.iter().map(|log| provenance::read(log)).collect::<provenance::Result<Vec<Provenance>>>()?;
-    let recorded = the_one(&options.run, &all)?;
+    let mut words = the_one(&options.run, &all, &session.folders.root)?;
     if let Some(edited) = all.iter().find(|one| one.check.is_edited()) {
         terminal.error(&format!(
             "{} is not as it was written: {}; its command line is not run. If you trust it: {}",
@@ -28,7 +28,6 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
         ));
         return Ok(SOME_FAILED);
     }
-    let mut words = here(&recorded, &session.folders.root);
     words.extend(options.label.iter().flat_map(|label| ["--label".to_owned(), label.clone()]));
     for difference in all.first().map(differences).unwrap_or_default() {
         terminal.warn(&difference);
@@ -43,14 +42,15 @@ pub fn rerun(session: &Session<'_>, options: &Rerun) -> Result<u8> {
     run(Command::new(program).args(words))
 }
 
-/// The command line that measures all logs again.
-fn the_one(name: &str, all: &[Provenance]) -> Result<Vec<String>> {
-    let lines: BTreeSet<Vec<String>> = all.iter().map(again::line).filter(|line| !line.is_empty()).collect();
+/// The words behind the program's name that measure all logs again, in the working folder of now: see [`here`].
+fn the_one(name: &str, all: &[Provenance], root: &Path) -> Result<Vec<String>> {
+    let lines = all.iter().map(again::line).filter(|line| !line.is_empty());
+    let lines: BTreeSet<Vec<String>> = lines.map(|line| here(&line, root)).collect();
     match lines.into_iter().collect::<Vec<_>>().as_slice() {
         [one] => Ok(one.clone()),
         [] => bail!("no command line is recorded for {name:?}: the run was cut off before it began"),
         several => {
-            let lines: Vec<String> = several.iter().map(|line| format!("  {}", shell::line(line))).collect();
+            let lines: Vec<String> = several.iter().map(|line| format!("  tokometer {}", shell::line(line))).collect();
             bail!("{name:?} was measured by {} command lines; name one log:\n{}", several.len(), lines.join("\n"))
         }
     }
@@ -124,9 +124,13 @@ mod tests {
     fn one_command_line_is_run_and_several_are_named() {
         let log = |command: &str| Provenance { command: words(command), ..Provenance::default() };
         let same = [log("tokometer run a"), log("tokometer run a")];
-        assert_eq!(the_one("x", &same).unwrap(), words("tokometer run a"));
-        let error = the_one("x", &[log("tokometer run a"), log("tokometer run b")]).unwrap_err().to_string();
-        assert!(error.contains("2 command lines") && error.contains("tokometer run b"), "{error}");
-        assert!(the_one("x", &[Provenance::default()]).is_err());
+        let the_one = |all: &[Provenance]| the_one("x", all, Path::new("."));
+        assert_eq!(the_one(&same).unwrap(), words("--dir . run a"));
+        // The label is no part of what was measured, nor is the folder.
+        let labels = [log("tokometer run a --label before"), log("tokometer --dir b run a --label after")];
+        assert_eq!(the_one(&labels).unwrap(), words("--dir . run a"));
+        let error = the_one(&[log("tokometer run a"), log("tokometer run b")]).unwrap_err().to_string();
+        assert!(error.contains("2 command lines") && error.contains("tokometer --dir . run b"), "{error}");
+        assert!(the_one(&[Provenance::default()]).is_err());
     }
 }

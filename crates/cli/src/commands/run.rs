@@ -36,6 +36,8 @@ pub fn measure(session: &Session<'_>, options: &Run) -> Result<(Outcome, u8)> {
     let settings = settings::run(options, &session.config, |text| terminal.say(text))?;
     not_taken(session, options)?;
     let _lock = exclusive(session)?;
+    // Whoever held the lock may have taken it.
+    not_taken(session, options)?;
     let mut failed = settings.refused.clone();
     let jobs = jobs(session, options, &settings, &mut failed);
     for reason in &failed {

@@ -111,7 +111,8 @@ impl Task for Bar {
 
     fn expect(&self, total: u64) {
         if self.bar.length().is_none() {
-            // It began without a total, as a line that says that something is done.
+            // It began without a total, as a line that says that something is done; its share needs no ticking.
+            self.bar.disable_steady_tick();
             self.bar.set_style(style(self.unit));
             self.bar.set_message(String::new());
         }

@@ -1,6 +1,6 @@
 //! Distance from the original: known distributions of the mock, the real llama.cpp and tinygrad, and what is made of results.
 
-use crate::dir::{Dir, names, on_tiny};
+use crate::dir::{Dir, Ran, names, on_tiny};
 use serde_json::Value;
 
 fn records(dir: &Dir, arguments: &[&str]) -> Vec<Value> {
@@ -73,30 +73,61 @@ fn figures_of_known_distributions() {
 fn what_the_engine_does_not_offer_is_a_result_without_figures() {
     let dir = Dir::new("distance-not-offered");
     dir.write("text.txt", "0123456789".repeat(10));
-    let own =
-        ["--env", "distance", "--quantize", "q9_nonsense,nf4", "--text", "text.txt", "--device", "GPU7", "--json"];
+    let own = ["--env", "distance", "--quantize", "q9_nonsense,nf4", "--text", "text.txt", "--ctx", "20", "--json"];
     let ran = dir.run(&on_tiny("eval", "mock", &own));
-    ran.fails(
-        3,
-        &["mock nf4 is not offered", "there is no such device", "does not offer the quantization \"q9_nonsense\""],
-    );
+    ran.fails(3, &["mock q9_nonsense is not offered", "does not offer the quantization \"q9_nonsense\""]);
     let told: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
-    for record in told.as_array().unwrap() {
-        assert_eq!((record["returncode"].as_i64(), &record["metrics"]), (Some(1), &serde_json::json!({})), "{record}");
-        let why = if record["quantization"] == "nf4" { "there is no such device" } else { "does not offer" };
-        assert!(record["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{record}");
-        assert!(record.get("weights_bytes").is_none() && record.get("chunks").is_none(), "{record}");
-    }
+    let [nonsense, nf4] = told.as_array().unwrap().as_slice() else { panic!("{told}") };
+    assert!(avg(nf4, "kld_mean") > 0.0 && nf4.get("reason").is_none());
+    without_figures(nonsense, "does not offer");
     // It is in the files as well, and is tried again.
     assert_eq!(files(&dir).len(), 4);
     let table = std::fs::read_to_string(dir.path("verifiers_results/all.csv")).unwrap();
-    assert_eq!(table.lines().filter(|line| line.contains(",distance,0,0,,,,0,1,")).count(), 2, "{table}");
-    let found = records(
-        &dir,
-        &on_tiny("eval", "mock", &["--env", "distance", "--quantize", "nf4", "--text", "text.txt", "--json"]),
-    );
-    assert!(avg(&found[0], "kld_mean") > 0.0 && found[0].get("reason").is_none());
+    assert_eq!(table.lines().filter(|line| line.contains(",distance,0,0,,,,0,1,")).count(), 1, "{table}");
+}
+
+fn without_figures(record: &Value, why: &str) {
+    assert_eq!((record["returncode"].as_i64(), &record["metrics"]), (Some(1), &serde_json::json!({})), "{record}");
+    assert!(record["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{record}");
+    assert!(record.get("weights_bytes").is_none() && record.get("chunks").is_none(), "{record}");
+}
+
+/// That would be told of the engine for good, and `recommend` would believe it.
+#[test]
+fn a_wrong_device_or_original_is_a_failure_and_no_property_of_the_engine() {
+    let dir = Dir::new("distance-wrong-device");
+    dir.write("text.txt", "0123456789".repeat(10));
+    let own = ["--env", "distance", "--quantize", "nf4", "--text", "text.txt", "--ctx", "20"];
+    let eval = |more: &[&str]| dir.run(&on_tiny("eval", "mock", &[&own[..], more].concat()));
+    eval(&["--device", "GPU7"]).fails(1, &["there is no such device", "the reasons stand above"]);
+    eval(&["--base", "flaot16"]).fails(1, &["mock flaot16, the original", "does not offer the quantization"]);
+    assert!(files(&dir).iter().all(|name| !name.ends_with(".json")), "{:?}", files(&dir));
+}
+
+#[test]
+fn an_engine_without_log_probabilities_has_results_without_figures_and_others_have_theirs() {
+    let dir = Dir::new("distance-without");
+    dir.write("text.txt", "0123456789".repeat(10));
+    let own = ["--env", "distance", "--quantize", "float16,nf4", "--text", "text.txt", "--ctx", "20", "--json"];
+    let silent = |engines: &str, more: &[&str]| -> (Ran, Vec<Value>) {
+        let arguments = [&["eval", "--engine", engines, "--model", "synthetic:tiny"], &own[..], more].concat();
+        let ran = Ran::of(dir.command(&arguments).env("TOKOMETER_MOCK_WITHOUT", "score").output().unwrap());
+        assert_eq!(ran.code, 3, "{}", ran.err);
+        let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}\n{}", ran.out, ran.err));
+        (ran, told.as_array().unwrap().clone())
+    };
+    let (_, alone) = silent("mock", &[]);
+    assert_eq!(alone.len(), 2);
+    alone.iter().for_each(|one| without_figures(one, "log-probabilities"));
+    let (_, beside) = silent("llamacpp,mock", &[]);
+    let of = |engine: &str| beside.iter().filter(|one| one["engine"] == engine).collect::<Vec<_>>();
+    assert!(of("llamacpp").iter().all(|one| avg(one, "kld_mean") >= 0.0), "{beside:?}");
+    of("mock").iter().for_each(|one| without_figures(one, "log-probabilities"));
+    assert_eq!((of("llamacpp").len(), of("mock").len()), (2, 2));
+    // Where it is the original that cannot be, the others may well have another.
+    let (ran, told) = silent("llamacpp,mock", &["--base", "mock:float16"]);
+    assert!(ran.err.contains("llamacpp nf4: there is no original, mock float16"), "{}", ran.err);
+    assert!(told.iter().all(|one| one["engine"] == "mock"), "{told:?}");
 }
 
 /// The original's distributions lie in one place of the folder, so one waits for the other.

@@ -48,7 +48,7 @@ fn the_latest_run_is_compared_with_the_one_before_it_and_with_a_label() {
 fn show_and_rerun_mean_the_same_runs() {
     let dir = two_runs("labels-show");
     let (before, latest) = ((Some("before".to_owned()), "1000".to_owned()), (None::<String>, "1100".to_owned()));
-    assert_eq!(shown(&dir, "before"), [before.clone()]);
+    assert_eq!(shown(&dir, "before"), std::slice::from_ref(&before));
     assert_eq!(shown(&dir, "latest~1"), [before]);
     assert_eq!(shown(&dir, "latest"), [latest]);
     assert!(dir.ok(&["show", "before"]).out.contains(", label before"));

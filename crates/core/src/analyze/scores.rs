@@ -99,7 +99,7 @@ pub struct Unscored {
     pub groups: Vec<usize>,
 }
 
-/// Results without figures that say why, the oldest first.
+/// Results without figures that say why, each reason once, the one that was found last at the end.
 pub fn unscored(quality: &[Quality], groups: &[Group]) -> Vec<Unscored> {
     let mut empty: Vec<(&Quality, &String)> =
         quality.iter().filter(|one| main(one).is_none()).filter_map(|one| Some((one, one.reason.as_ref()?))).collect();
@@ -112,9 +112,9 @@ pub fn unscored(quality: &[Quality], groups: &[Group]) -> Vec<Unscored> {
     };
     let mut all: Vec<Unscored> = Vec::new();
     for one in empty.into_iter().map(of) {
-        if !all.contains(&one) {
-            all.push(one);
-        }
+        // The latest attempt stands last.
+        all.retain(|other| *other != one);
+        all.push(one);
     }
     all
 }

@@ -2,6 +2,7 @@
 
 use super::{Job, Options, Prompt};
 use crate::plan::Case;
+use crate::record::provenance::BEGAN;
 use crate::record::{Event, FileName, LogWriter, Result, device};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -105,6 +106,9 @@ fn header(job: &Job, options: &Options, run: &str, uuid: &str, first: &Event) ->
     if let Event::Launch { hello, .. } = first {
         put("engine_version", Some(versioned(&hello.engine_version, &case.settings.options)));
         put("device", Some(device_label(case, &hello.devices)));
+    }
+    if matches!(first, Event::Failure { launch: Some(_), .. }) {
+        put(BEGAN, Some("failed".into()));
     }
     put("started_utc", Some(crate::clock::now_utc_ms()));
     put("platform", Some(machine.platform.clone()));

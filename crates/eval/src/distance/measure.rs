@@ -3,7 +3,7 @@
 use super::rows::{Rows, VALUE};
 use super::sums::Position;
 use super::text::{Chunks, Text};
-use super::{Error, Result, compare, io_error};
+use super::{Error, Result, SCORE, compare, io_error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -194,7 +194,7 @@ impl Running {
         let mut worker =
             Worker::start(&subject.discovery, settings.timeouts).map_err(subject.failed("start its worker"))?;
         if let Some(why) = tells_nothing(&worker.hello) {
-            return Err(subject.failed("score a text")(Failed::new(Kind::Unsupported, why)));
+            return Err(subject.failed(SCORE)(Failed::new(Kind::Unsupported, why)));
         }
         let load = Load {
             model: subject.model_path.display().to_string(),

@@ -136,13 +136,17 @@ pub enum Error {
     },
 }
 
+/// What an engine without log-probabilities could not do.
+const SCORE: &str = "score a text";
+
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the engine does not offer what is needed: another attempt would end alike.
+    /// Whether the engine tells no log-probabilities at all: another attempt would end alike. What a device, an option or a
+    /// length of context made impossible is a failure like others.
     pub fn is_not_offered(&self) -> bool {
-        matches!(self, Error::Engine { failed: Failed { kind: Kind::Unsupported, .. }, .. })
+        matches!(self, Error::Engine { doing: SCORE, failed: Failed { kind: Kind::Unsupported, .. }, .. })
     }
 }
 

@@ -134,6 +134,31 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_copied_before_and_after_its_end_is_one() {
+        let dir = Dir::new();
+        dated(&dir, "a.txt.partial", "77770001", 10, "twice");
+        dated(&dir, "a.txt", "77770001", 10, "twice");
+        assert_eq!(files(&dir, "twice"), ["a.txt"]);
+        assert_eq!(files(&dir, "latest"), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_run_whose_first_start_failed_counts_and_one_that_was_never_started_does_not() {
+        let dir = Dir::new();
+        for (file, run, minute, more) in [
+            ("a.txt", "77770001", 10, "engine_version: 1\n"),
+            ("b.txt", "77770002", 20, "began: failed\n"),
+            ("c.txt", "77770003", 30, ""),
+        ] {
+            let time = format!("started_utc: 2026-11-24T01:{minute}:00.000Z");
+            let text = format!("tokometer-log: 1\n{more}{time}\nuuid: {run}\nrun: {run}\n\n");
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        assert_eq!(files(&dir, "latest"), ["b.txt"]);
+        assert_eq!(files(&dir, "latest~1"), ["a.txt"]);
+    }
+
+    #[test]
     fn what_is_not_there_or_not_clear_is_refused_with_a_way_out() {
         let dir = Dir::new();
         log(&dir, "a.txt", "aaaa0001", "77770001");

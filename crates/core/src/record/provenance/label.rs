@@ -15,6 +15,9 @@ pub const LATEST: &str = "latest";
 /// Characters of a label at most.
 const LONGEST: usize = 64;
 
+/// How files of measurements end.
+const FILES: [&str; 4] = [".csv", ".txt", ".jsonl", ".partial"];
+
 /// Where a uuid has its dashes.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
@@ -29,6 +32,9 @@ pub enum Invalid {
         "a label has letters, digits, `.`, `_` and `-`, and begins with a letter or digit, as before-upgrade or v1.2"
     )]
     Characters,
+    /// It names a file of the folder.
+    #[error("a label does not end like a file of measurements (.csv, .txt, .jsonl, .partial)")]
+    File,
     /// It means the newest run.
     #[error("`{}` is the newest run, whatever its label", LATEST)]
     Latest,
@@ -48,6 +54,10 @@ pub fn parse(text: &str) -> Result<String, Invalid> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !text.starts_with(char::is_alphanumeric) || !text.chars().all(plain) {
         return Err(Invalid::Characters);
+    }
+    let lower = text.to_ascii_lowercase();
+    if FILES.iter().any(|end| lower.ends_with(end)) {
+        return Err(Invalid::File);
     }
     if text.eq_ignore_ascii_case(LATEST) {
         return Err(Invalid::Latest);
@@ -79,6 +89,9 @@ mod tests {
         }
         for text in ["a/b", "a\\b", "../x", ".hidden", "-x", "two words", "latest~1", "a:b", "a\nb", "*"] {
             assert_eq!(parse(text), Err(Invalid::Characters), "{text}");
+        }
+        for text in ["all.csv", "llamacpp.CSV", "a.txt", "b.jsonl", "c.txt.partial"] {
+            assert_eq!(parse(text), Err(Invalid::File), "{text}");
         }
         for text in ["latest", "LATEST"] {
             assert_eq!(parse(text), Err(Invalid::Latest), "{text}");

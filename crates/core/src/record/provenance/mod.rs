@@ -11,6 +11,7 @@ mod read;
 mod runs;
 
 pub use find::{find, labelled};
+pub(crate) use named::BEGAN;
 pub use read::read;
 pub use runs::Run;
 

@@ -6,9 +6,13 @@ use super::super::tokometer::KEY;
 use super::super::writer::{PARTIAL, is_being_written};
 use super::super::{file_name, uuid_of};
 use super::{Error, Result, label};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Header key of a log that was begun by the failure of an engine's start.
+pub(crate) const BEGAN: &str = "began";
 
 /// Header keys that name a log.
 const NAMES: [&str; 3] = ["uuid", "case", "run"];
@@ -63,6 +67,9 @@ pub(super) fn logs(folder: &Path) -> Result<Vec<Named>> {
         }
     }
     paths.sort();
+    // Copied while it was measured and once more afterwards: the finished log holds it all.
+    let names: BTreeSet<String> = paths.iter().map(|path| file_name(path)).collect();
+    paths.retain(|path| !file_name(path).strip_suffix(PARTIAL).is_some_and(|base| names.contains(base)));
     Ok(paths.into_iter().filter_map(named).collect())
 }
 
@@ -80,7 +87,7 @@ fn named(path: PathBuf) -> Option<Named> {
         label: pairs.remove(label::KEY),
         run: pairs.remove("run"),
         started_utc: pairs.remove("started_utc"),
-        began: pairs.contains_key("engine_version"),
+        began: pairs.contains_key("engine_version") || pairs.contains_key(BEGAN),
         path,
     })
 }
