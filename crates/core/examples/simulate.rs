@@ -1,7 +1,8 @@
 //! How often the statistics are right: runs with known noise, judged by the very code that judges measurements.
 //!
 //! `cargo run --release --example simulate` prints a table in Markdown; 1,000 runs for each kind of noise. A run has a number
-//! of rounds; each round launches two cases, each with five repetitions. What is known is the time per token of every
+//! of rounds; each round launches two cases, each with five repetitions; a number behind `--` is that of
+//! runs under `--until`. What is known is the time per token of every
 //! repetition; speeds are judged by their ratios, so that times serve as well.
 
 use std::thread;
@@ -44,6 +45,7 @@ struct Source {
     random: Random,
     noise: Noise,
     rounds: usize,
+    repetitions: usize,
 }
 
 impl Source {
@@ -66,8 +68,8 @@ impl Source {
             Noise::Autocorrelated | Noise::HeavyTails => (0.0, 0.01),
         };
         let mut before = self.normal();
-        let mut all = Vec::with_capacity(REPETITIONS);
-        for i in 0..REPETITIONS {
+        let mut all = Vec::with_capacity(self.repetitions);
+        for i in 0..self.repetitions {
             let own = match self.noise {
                 Noise::Autocorrelated => {
                     before = 0.8 * before + 0.6 * self.normal();
@@ -87,7 +89,7 @@ impl Source {
                 }
                 _ => 0.0,
             };
-            let at = (2 * round + place) as f64 + i as f64 / REPETITIONS as f64;
+            let at = (2 * round + place) as f64 + i as f64 / self.repetitions as f64;
             let drift = if self.noise == Noise::Drift { 0.1 * at / (2 * self.rounds) as f64 } else { 0.0 };
             all.push(base * (1.0 + level + drift + spread * own + stall));
         }
@@ -143,12 +145,12 @@ struct Counts {
     bias: f64,
 }
 
-fn simulate(noise: Noise) -> Counts {
+fn simulate(noise: Noise, until_repetitions: usize) -> Counts {
     let mut counts = Counts::default();
     let strict = Judge { within: 0.0, ..Judge::default() };
     for run in 0..RUNS {
         let name = format!("{noise:?} {run}");
-        let mut source = Source { random: Random::named(1, &name), noise, rounds: ROUNDS };
+        let mut source = Source { random: Random::named(1, &name), noise, rounds: ROUNDS, repetitions: REPETITIONS };
         let equal = source.run(0.0);
         let ci = mean_interval(&equal[0], &name).and_then(|(_, ci)| ci);
         counts.covered += usize::from(ci.is_some_and(|(low, high)| low <= truth(noise) && truth(noise) <= high));
@@ -160,7 +162,7 @@ fn simulate(noise: Noise) -> Counts {
         let found = find(&mut source, &strict, &name);
         counts.found += usize::from(found.0);
         counts.predicted.push(found.1 as f64);
-        let (covered, off, rounds) = until(&mut source, &name);
+        let (covered, off, rounds) = until(&mut source, until_repetitions, &name);
         counts.until_covered += usize::from(covered);
         counts.until_bias += off / RUNS as f64;
         counts.until_rounds += rounds as f64 / RUNS as f64;
@@ -184,11 +186,11 @@ fn find(source: &mut Source, judge: &Judge, name: &str) -> (bool, usize) {
 
 /// A run of one case under `--until 1%`, 200 rounds at most: whether its interval holds the truth, how far its mean is off,
 /// and how many rounds it took.
-fn until(source: &mut Source, name: &str) -> (bool, f64, usize) {
+fn until(source: &mut Source, repetitions: usize, name: &str) -> (bool, f64, usize) {
     const MOST: usize = 200;
-    source.rounds = MOST;
+    (source.rounds, source.repetitions) = (MOST, repetitions);
     let all = source.run(0.0)[0].clone();
-    source.rounds = ROUNDS;
+    (source.rounds, source.repetitions) = (ROUNDS, REPETITIONS);
     let rule = Rule { half_width: 0.01, goal: Goal::Figures, max_rounds: Some(MOST as u32) };
     let stop = |n: &usize| {
         let per_round = all[..*n].iter().map(|launch| Some(mean(launch))).collect();
@@ -204,7 +206,8 @@ fn until(source: &mut Source, name: &str) -> (bool, f64, usize) {
 }
 
 fn main() {
-    let each = |(noise, words): (Noise, &'static str)| (words, simulate(noise));
+    let repetitions = std::env::args().nth(1).map_or(REPETITIONS, |n| n.parse().expect("a number of repetitions"));
+    let each = |(noise, words): (Noise, &'static str)| (words, simulate(noise, repetitions));
     let results: Vec<(&str, Counts)> = thread::scope(|scope| {
         let all: Vec<_> = ALL.into_iter().map(|one| scope.spawn(move || each(one))).collect();
         all.into_iter().map(|one| one.join().expect("a simulation panicked")).collect()
