@@ -131,7 +131,9 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
             ));
         }
     }
-    terminal.line("");
+    if groups.iter().any(|group| !group.failures.is_empty()) {
+        terminal.line("");
+    }
 }
 
 fn cells(group: &Group, labels: &EngineLabels) -> Vec<String> {
@@ -191,6 +193,7 @@ fn bars(session: &Session<'_>, groups: &[&Group], labels: &EngineLabels) {
         let pad = " ".repeat(width - name.chars().count());
         terminal.line(&format!("{name}{pad}  {} {value:.2} tok/s", terminal.paint(Style::Green, &bar)));
     }
+    terminal.line("");
 }
 
 fn speedups(session: &Session<'_>, analysis: &Analysis, shown: &BTreeSet<usize>) {
@@ -199,33 +202,33 @@ fn speedups(session: &Session<'_>, analysis: &Analysis, shown: &BTreeSet<usize>)
     let mut table = Table::new(&[
         ("decode speed of", Align::Left),
         ("ratio", Align::Right),
-        ("95% interval", Align::Right),
         ("verdict", Align::Left),
+        ("95% interval", Align::Right),
+        ("more rounds", Align::Right),
         ("against", Align::Left),
     ]);
-    for comparison in analysis.speedups.iter().filter(|c| c.group != c.baseline && shown.contains(&c.group)) {
+    let compared = analysis.speedups.iter().filter(|c| c.group != c.baseline && shown.contains(&c.group));
+    let compared: Vec<&Comparison> = compared.collect();
+    // What all are held against stands in the title, where no terminal is too narrow for it.
+    let baselines: BTreeSet<&str> = compared.iter().map(|comparison| comparison.against.as_str()).collect();
+    let one = baselines.first().filter(|_| baselines.len() == 1);
+    for comparison in compared.iter().copied() {
         let group = &analysis.groups[comparison.group];
         table.row(vec![
             format!("{} {}", labels.of(group), group.short_quantize_label()),
             format!("{:.3}x", comparison.ratio),
+            comparison.words(),
             comparison.ci.map(|(low, high)| format!("{low:.3} to {high:.3}")).unwrap_or_default(),
-            verdict(comparison),
-            comparison.against.clone(),
+            comparison.more_rounds.map(|more| format!("+{more}")).unwrap_or_default(),
+            one.map_or_else(|| comparison.against.clone(), |_| String::new()),
         ]);
     }
     let lines = table.lines(terminal.width());
     if lines.len() > 2 {
-        terminal.line(&terminal.paint(Style::Bold, "Speedups"));
+        let title = one.map_or_else(|| "Speedups".to_owned(), |baseline| format!("Speedups against {baseline}"));
+        terminal.paragraph(Style::Bold, &title);
         lines.iter().for_each(|line| terminal.line(line));
         terminal.line("");
-    }
-}
-
-/// The verdict; where nothing can be told, how many more rounds would tell.
-fn verdict(comparison: &Comparison) -> String {
-    match comparison.more_rounds {
-        Some(more) => format!("{} (+{more} rounds would)", comparison.words()),
-        None => comparison.words(),
     }
 }
 
