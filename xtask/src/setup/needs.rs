@@ -4,7 +4,7 @@ use super::libclang;
 use crate::python::{self, Environment};
 use crate::shell::Cmd;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something that a machine may lack.
 pub struct Need {
@@ -218,11 +218,18 @@ fn slurm() -> Option<Found> {
     Some(Found { detail: slurm.lines().next()?.to_owned(), ..Found::default() })
 }
 
-/// PoCL as OpenCL's loader finds it.
+/// PoCL as OpenCL's loader finds it: a file that names the library, which outlives the library where a package was removed.
 fn pocl() -> Option<Found> {
     let vendors = std::fs::read_dir("/etc/OpenCL/vendors").ok()?;
-    let mut names = vendors.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let detail = names.find(|name| name.starts_with("pocl"))?;
+    let named = vendors.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("pocl"));
+    let mut libraries = named.filter_map(|entry| Some(std::fs::read_to_string(entry.path()).ok()?.trim().to_owned()));
+    // It is a path, or a name whose beginning the system's loader knows: `libpocl.so.2.10.0`, `libpocl.so.2`.
+    let known = Cmd::new("/sbin/ldconfig").arg("-p").ask().unwrap_or_default();
+    let is_there = |library: &String| match Path::new(library).is_absolute() {
+        true => Path::new(library).exists(),
+        false => known.lines().any(|line| line.split_whitespace().next().is_some_and(|name| library.starts_with(name))),
+    };
+    let detail = libraries.find(is_there)?;
     Some(Found { detail, ..Found::default() })
 }
 
