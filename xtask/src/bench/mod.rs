@@ -150,8 +150,10 @@ fn save(name: &str, report: &Report, machine: Value, versions: Value) -> Result<
         "notes": report.notes,
         "raw": report.raw,
     });
+    // Files of the repository are named from its root: results are shown to people who have it elsewhere.
+    let text = format!("{all:#}\n").replace(&format!("{}/", paths::root().display()), "");
     std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(&file, format!("{all:#}\n")))
+        .and_then(|()| std::fs::write(&file, text))
         .with_context(|| format!("cannot write {}", file.display()))?;
     say("bench", format!("raw figures: {}", paths::short(&file)));
     Ok(())
