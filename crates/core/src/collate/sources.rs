@@ -1,7 +1,7 @@
 //! Which files of the folder are raw logs.
 
 use super::{Error, Result};
-use crate::record::writer::{PARTIAL, is_being_written};
+use crate::record::writer::{PARTIAL, finished_name, is_being_written};
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -41,8 +41,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Source>> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let base = name.strip_suffix(PARTIAL).unwrap_or(&name);
-        if name.starts_with('.') || !(base.ends_with(".txt") || base.ends_with(".jsonl")) {
+        if finished_name(&name).is_none() {
             continue;
         }
         // A link that leads nowhere, or a file that has gone in the meantime, is no log.

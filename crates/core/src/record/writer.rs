@@ -19,6 +19,13 @@ use std::path::{Path, PathBuf};
 /// What an unfinished log's name ends in.
 pub const PARTIAL: &str = ".partial";
 
+/// What a raw log, ours or another tool's, is called when it is finished, by the name of its file; `None` for a hidden file, or
+/// one that is no raw log.
+pub(crate) fn finished_name(file: &str) -> Option<&str> {
+    let name = file.strip_suffix(PARTIAL).unwrap_or(file);
+    (!file.starts_with('.') && (name.ends_with(".txt") || name.ends_with(".jsonl"))).then_some(name)
+}
+
 /// A log that is being written.
 pub struct LogWriter {
     file: File,

@@ -3,7 +3,7 @@
 use super::super::file_name::FileName;
 use super::super::head::pairs;
 use super::super::tokometer::KEY;
-use super::super::writer::{PARTIAL, is_being_written};
+use super::super::writer::{PARTIAL, finished_name, is_being_written};
 use super::super::{file_name, uuid_of};
 use super::{Error, Result, label};
 use std::collections::BTreeSet;
@@ -60,9 +60,7 @@ pub(super) fn logs(folder: &Path) -> Result<Vec<Named>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        let name = file_name(&path);
-        let base = name.strip_suffix(PARTIAL).unwrap_or(&name);
-        if !name.starts_with('.') && (base.ends_with(".txt") || base.ends_with(".jsonl")) {
+        if finished_name(&file_name(&path)).is_some() {
             paths.push(path);
         }
     }
