@@ -81,7 +81,8 @@ pub struct Often {
     /// Repetitions of each case in a round [default: 5]
     #[arg(long, value_name = "N")]
     pub repetitions: Option<u32>,
-    /// Warm-up passes after a start, never in the figures; an engine that stayed loaded gets one at most
+    /// Warm-up passes after a start, never in the figures; an engine that stayed loaded gets one at most, and none where nothing else
+    /// computed meanwhile
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub warmup: u32,
     /// For a look: 1 launch, 2 repetitions, 128 prompt and 32 generated tokens, unless given

@@ -4,20 +4,30 @@
 //! This file alone of `machine` looks down to `record`: it hands out events that are ready to be written.
 
 use super::energy::{Mark, Meter};
-use super::probe::Probe;
+use super::probe::{Probe, Reading};
 use super::root::Root;
 use super::sensors::{Conditions, Sample, Sensors};
 use crate::record::Event;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the machine is listened to, doing nothing, where it counts energy.
 const IDLE: Duration = Duration::from_millis(500);
+/// So many probes are made between rounds however short these are, for a verdict on the run needs some.
+const FIRST: u32 = 5;
+/// Of the time of short rounds after them the probe takes about one part in so many.
+const SELDOM: u32 = 40;
 
 /// Watches the machine during a run.
 #[derive(Debug)]
 pub struct Watch {
     /// `None` beside other runs, which it would disturb.
     probe: Option<Probe>,
+    /// Probes so far.
+    probes: u32,
+    /// When the last one was over, and how long it took.
+    probed: Option<(Instant, Duration)>,
+    /// Whether a round ended without a probe since.
+    owed: bool,
     sensors: Sensors,
     meter: Meter,
     launch: Option<Launch>,
@@ -58,16 +68,35 @@ impl Watch {
         if !meter.is_empty() {
             meter.measure_idle(IDLE);
         }
-        Watch { probe, sensors, meter, launch: None, repetition: None }
+        Watch { probe, probes: 0, probed: None, owed: false, sensors, meter, launch: None, repetition: None }
     }
 
     /// The probe. To be called before the first round, between rounds and after the last one, while no engine computes;
     /// the event belongs into the log of every case. `round` is the round that it follows, 0 before the first.
     ///
-    /// Readers go by the place of the event among the repetitions, so that any numbering serves. Beside other runs the
-    /// reading is empty: the event closes the round all the same.
+    /// Readers go by the place of the event among the repetitions, so that any numbering serves. The reading is empty beside
+    /// other runs, and after the first rounds where the last probe was a moment ago (rounds that are as short as a probe would
+    /// pay more for it than it tells): the event closes the round all the same.
     pub fn between_rounds(&mut self, round: u32) -> Event {
-        Event::Probe { round, reading: self.probe.as_ref().map(Probe::measure).unwrap_or_default() }
+        let seldom = |(ended, took): (Instant, Duration)| ended.elapsed() < took.saturating_mul(SELDOM);
+        self.owed = self.probes >= FIRST && self.probed.is_some_and(seldom);
+        let reading = if self.owed { Reading::default() } else { self.measure() };
+        Event::Probe { round, reading }
+    }
+
+    /// After the last round: the probe, where [`Watch::between_rounds`] left it out.
+    pub fn after_last_round(&mut self, round: u32) -> Option<Event> {
+        std::mem::take(&mut self.owed).then(|| Event::Probe { round, reading: self.measure() })
+    }
+
+    /// An empty reading where nothing is to be probed.
+    fn measure(&mut self) -> Reading {
+        let Some(probe) = &self.probe else { return Reading::default() };
+        let began = Instant::now();
+        let reading = probe.measure();
+        self.probed = Some((Instant::now(), began.elapsed()));
+        self.probes += 1;
+        reading
     }
 
     /// A worker was started, or one that stayed resident is about to be used again.
@@ -146,7 +175,6 @@ fn highest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::probe::Reading;
     use super::super::root::Tree;
     use super::*;
 
@@ -196,6 +224,25 @@ mod tests {
         let tree = tree();
         let Event::Probe { round: 4, reading } = Watch::new(1, tree.root()).between_rounds(4) else { panic!() };
         assert!(reading.gflops.is_some() && reading.threads == 1);
+    }
+
+    #[test]
+    fn short_rounds_share_a_probe_and_the_last_one_has_its_own() {
+        let tree = tree();
+        let mut watch = Watch::new(1, tree.root());
+        let read = |event| match event {
+            Event::Probe { reading, .. } => reading != Reading::default(),
+            _ => panic!("no probe"),
+        };
+        // Nobody owes one yet.
+        assert_eq!(watch.after_last_round(0), None);
+        let readings = [0, 1, 2, 3, 4, 5, 6].map(|round| read(watch.between_rounds(round)));
+        assert_eq!(readings, [true, true, true, true, true, false, false]);
+        assert!(watch.after_last_round(6).is_some_and(read));
+        assert_eq!(watch.after_last_round(6), None);
+        // A round as long as forty probes.
+        watch.probed = watch.probed.map(|(ended, _)| (ended, Duration::ZERO));
+        assert!(read(watch.between_rounds(7)));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub struct Schedule {
     pub launches: u32,
     /// Repetitions in each round.
     pub repetitions: u32,
-    /// Warm-up passes after a start; a worker that stayed loaded gets one at most.
+    /// Warm-up passes after a start; a worker that stayed loaded gets one at most, and none where nothing else computed meanwhile.
     pub warmup: u32,
 }
 

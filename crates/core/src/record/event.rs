@@ -93,7 +93,8 @@ pub enum Event {
     },
     /// What memory and arithmetic achieve without an engine: before the first round, between rounds, after the last one.
     /// Every case of a run has the same ones in its log. Its place among the repetitions tells which it stands between.
-    /// Where other runs may have been under way the reading is empty, and the event only closes the round.
+    /// Where other runs may have been under way, or the last reading was a moment ago, the reading is empty, and the event only
+    /// closes the round; a run that comes to its end has one more then, behind its last round.
     Probe {
         /// The round that it follows, 0 before the first.
         round: u32,

@@ -9,6 +9,12 @@ pub trait Observer {
     /// belongs to all cases and goes into the log of each.
     fn between_rounds(&mut self, done: u32) -> Option<Event>;
 
+    /// Called once after [`Observer::between_rounds`] of the last round, for what that left out. What it returns belongs to
+    /// all cases, too.
+    fn after_last_round(&mut self, _done: u32) -> Option<Event> {
+        None
+    }
+
     /// The worker `pid` begins its part of a round: it was started, or had stayed loaded. Loading, warm-up and all
     /// repetitions follow.
     fn launch_started(&mut self, pid: u32);
@@ -34,6 +40,10 @@ pub trait Observer {
 impl Observer for Watch {
     fn between_rounds(&mut self, done: u32) -> Option<Event> {
         Some(Watch::between_rounds(self, done))
+    }
+
+    fn after_last_round(&mut self, done: u32) -> Option<Event> {
+        Watch::after_last_round(self, done)
     }
 
     fn launch_started(&mut self, pid: u32) {

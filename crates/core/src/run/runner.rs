@@ -9,7 +9,7 @@ use super::{Earlier, Hooks, Job, Options, Outcome, resume};
 use crate::engine::{Failed, Kind};
 use crate::machine;
 use crate::progress::{Task, Unit};
-use crate::record::Result;
+use crate::record::{Event, Result};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(super) struct Runner<'a> {
     before: Duration,
     /// Whether the machine was looked at before the first round that is measured.
     probed: bool,
+    /// What computed last: the case, by its number, unless it was the probe.
+    computed: Option<usize>,
 }
 
 /// Why a run is over.
@@ -70,6 +72,7 @@ impl<'a> Runner<'a> {
             began: Instant::now(),
             before,
             probed: false,
+            computed: None,
         })
     }
 
@@ -94,7 +97,12 @@ impl<'a> Runner<'a> {
         self.so_far.took.push(began.elapsed());
         self.observe()?;
         self.so_far.elapsed = self.before + self.began.elapsed();
-        Ok(self.over().map(|reason| End { reason, interrupted: false }))
+        let end = self.over().map(|reason| End { reason, interrupted: false });
+        if end.is_some() {
+            let event = self.hooks.observer.after_last_round(self.so_far.done);
+            self.share(event)?;
+        }
+        Ok(end)
     }
 
     /// The end of a run that was cut off when all was measured and only its logs were not closed yet.
@@ -130,18 +138,23 @@ impl<'a> Runner<'a> {
 
     /// The one place where the machine is watched between rounds: what is seen belongs to all cases.
     fn observe(&mut self) -> Result<()> {
-        if let Some(event) = self.hooks.observer.between_rounds(self.so_far.done) {
-            for case in &mut self.cases {
-                case.journal.share(&event)?;
-            }
+        let event = self.hooks.observer.between_rounds(self.so_far.done);
+        self.share(event)
+    }
+
+    fn share(&mut self, event: Option<Event>) -> Result<()> {
+        let Some(event) = event else { return Ok(()) };
+        if matches!(&event, Event::Probe { reading, .. } if reading.threads > 0) {
+            self.computed = None;
         }
-        Ok(())
+        self.cases.iter_mut().try_for_each(|case| case.journal.share(&event))
     }
 
     /// One case's part in the round.
     fn visit(&mut self, index: usize, place: Place) -> Result<()> {
         let repetitions = u64::from(self.options.schedule.repetitions);
         let progress = self.progress(place.round);
+        let cold = self.computed.replace(index) != Some(index);
         let case = &mut self.cases[index];
         if case.given_up {
             self.task.advance(repetitions);
@@ -157,6 +170,7 @@ impl<'a> Runner<'a> {
             task: &*self.task,
             notes: self.hooks.progress,
             progress: &progress,
+            cold,
         };
         let stayed = case.live.is_some();
         let (visit, failed) = case.visit(place, &mut around)?;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokometer_protocol::Generated;
 
 const ROOT: &str = "/";
-/// How long the machine is listened to before a visit.
+/// How long the machine is listened to before a launch.
 const LISTEN: Duration = Duration::from_millis(100);
 /// Tokens generated in a warm-up pass.
 const WARMUP_TOKENS: u32 = 16;
@@ -42,6 +42,8 @@ pub(super) struct Around<'r> {
     pub notes: &'r dyn Progress,
     /// How far the run is, in words.
     pub progress: &'r str,
+    /// Whether something else computed since its last visit: another case, or the probe.
+    pub cold: bool,
 }
 
 /// Why a visit ended early.
@@ -72,9 +74,10 @@ impl Running<'_> {
     /// Only the record's: a failing engine is an event.
     pub fn visit(&mut self, place: Place, around: &mut Around<'_>) -> record::Result<(Visit, Option<Failed>)> {
         let alone = around.observer.is_alone();
-        let busy = machine::busy_share(Path::new(ROOT), LISTEN);
-        let usage = Usage::begin(self.live.as_ref().map(|live| live.computing));
         let fresh = self.live.is_none();
+        // Later rounds of a launch have their conditions, as all have: these take no time of the run.
+        let busy = fresh.then(|| machine::busy_share(Path::new(ROOT), LISTEN)).flatten();
+        let usage = Usage::begin(self.live.as_ref().map(|live| live.computing));
         let mut visit = Visit { round: place.round, ..Visit::default() };
         let mut live = match self.arrive(place, around.options)? {
             Ok(live) => live,
@@ -166,8 +169,12 @@ impl Running<'_> {
                 self.warn(live.launch, "no_warmup", message)?;
             }
         }
-        // The caches of the processor are cold where other engines ran meanwhile.
-        let warmups = if fresh { schedule.warmup } else { schedule.warmup.min(1) };
+        let warmups = match (fresh, around.cold) {
+            (true, _) => schedule.warmup,
+            // The caches of the processor are cold.
+            (false, true) => schedule.warmup.min(1),
+            (false, false) => 0,
+        };
         for _ in 0..warmups {
             self.warm_up(live, around)?;
         }

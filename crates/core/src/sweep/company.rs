@@ -56,6 +56,10 @@ impl<O: Observer> Observer for Beside<'_, O> {
         self.inner.between_rounds(done)
     }
 
+    fn after_last_round(&mut self, done: u32) -> Option<Event> {
+        self.inner.after_last_round(done)
+    }
+
     fn launch_started(&mut self, pid: u32) {
         let mut present = self.company.present();
         let others = present.others(&self.device);

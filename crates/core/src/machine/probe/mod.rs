@@ -1,5 +1,5 @@
 //! The sentinel: what memory and arithmetic of this machine achieve at the moment, without any engine. A tenth of a second
-//! or two between the rounds of a run; if it finds another machine after a round than before it, the figures of that
+//! or two between the rounds of a run, short ones sharing it; if it finds another machine after a round than before it, the figures of that
 //! round say less. The same readings are the roof of `analyze::roofline`.
 //!
 //! Buffers are there only while a probe measures: between probes an engine has the memory to itself.

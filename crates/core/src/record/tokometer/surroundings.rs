@@ -55,8 +55,11 @@ impl Surroundings {
         match kind {
             "probe" => {
                 let event: ProbeEvent = parse(line)?;
-                self.places.push(place);
-                self.probes.push(event.reading);
+                // An empty one only closes a round.
+                if event.reading.threads > 0 {
+                    self.places.push(place);
+                    self.probes.push(event.reading);
+                }
             }
             "conditions" => {
                 let event: ConditionsEvent = parse(line)?;
@@ -219,6 +222,23 @@ mod tests {
         let rates: Vec<_> = all.iter().map(|s| s.context.probe_gb_s).collect();
         assert_eq!(rates, [Some(20.0), Some(17.0), Some(17.1), Some(20.1)]);
         assert!(all.iter().all(|s| s.context.cache_bytes == Some(1 << 25) && s.context.probe_gflops == Some(100.0)));
+    }
+
+    #[test]
+    fn rounds_without_a_reading_share_the_probes_around_them() {
+        let closed = |round| Event::Probe { round, reading: Reading::default() };
+        let all = log(&[
+            probe(0, 20.0),
+            repetition(1),
+            closed(1),
+            repetition(2),
+            closed(2),
+            probe(2, 22.0),
+            repetition(3),
+            closed(3),
+        ]);
+        let rates: Vec<_> = all.iter().map(|s| s.context.probe_gb_s).collect();
+        assert_eq!(rates, [Some(21.0), Some(21.0), Some(22.0)]);
     }
 
     #[test]
