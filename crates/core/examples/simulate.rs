@@ -7,7 +7,7 @@
 
 use std::thread;
 use tokometer_core::analyze::rounds::{Decision, Figure, Goal, Rule, decide};
-use tokometer_core::analyze::{Judge, Random, Ratio, Verdict, mean_interval};
+use tokometer_core::analyze::{Judge, Random, Ratio, Verdict, mean_interval, quantile, typical_interval};
 
 const RUNS: usize = 1000;
 const ROUNDS: usize = 10;
@@ -15,6 +15,8 @@ const REPETITIONS: usize = 5;
 const STEPS: usize = 127;
 /// The difference that is to be found.
 const DIFFERENCE: f64 = 0.02;
+/// Launches from which the mean of their medians is taken for the true one.
+const MANY: usize = 200_000;
 /// Rounds from which the number that is needed is predicted.
 const PILOT: usize = 8;
 
@@ -122,6 +124,26 @@ fn truth(noise: Noise) -> f64 {
     }
 }
 
+/// The mean of the medians of launches of a case without difference: known where noise lies evenly around the mean, from a
+/// great many launches where it does not.
+fn typical(noise: Noise, repetitions: usize) -> f64 {
+    if !matches!(noise, Noise::Stalls | Noise::Hiccups) {
+        return truth(noise);
+    }
+    let random = Random::named(2, &format!("{noise:?}"));
+    let mut source = Source { random, noise, rounds: ROUNDS, repetitions };
+    let median = |mut launch: Vec<f64>| {
+        launch.sort_by(f64::total_cmp);
+        quantile(&launch, 0.5)
+    };
+    (0..MANY).map(|_| median(source.launch(1.0, 0, 0))).sum::<f64>() / MANY as f64
+}
+
+/// Whether an interval holds a value.
+fn holds(found: Option<(f64, Option<(f64, f64)>)>, truth: f64) -> bool {
+    found.and_then(|(_, ci)| ci).is_some_and(|(low, high)| low <= truth && truth <= high)
+}
+
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -135,12 +157,15 @@ fn logs(both: &[Vec<Vec<f64>>; 2]) -> Vec<f64> {
 #[derive(Debug, Default)]
 struct Counts {
     covered: usize,
+    typical_covered: usize,
     ratio_covered: usize,
     said: usize,
     found: usize,
     predicted: Vec<f64>,
     until_covered: usize,
+    until_typical: usize,
     until_bias: f64,
+    until_typical_bias: f64,
     until_rounds: f64,
     bias: f64,
 }
@@ -148,12 +173,13 @@ struct Counts {
 fn simulate(noise: Noise, until_repetitions: usize) -> Counts {
     let mut counts = Counts::default();
     let strict = Judge { within: 0.0, ..Judge::default() };
+    let (usual, usual_until) = (typical(noise, REPETITIONS), typical(noise, until_repetitions));
     for run in 0..RUNS {
         let name = format!("{noise:?} {run}");
         let mut source = Source { random: Random::named(1, &name), noise, rounds: ROUNDS, repetitions: REPETITIONS };
         let equal = source.run(0.0);
-        let ci = mean_interval(&equal[0], &name).and_then(|(_, ci)| ci);
-        counts.covered += usize::from(ci.is_some_and(|(low, high)| low <= truth(noise) && truth(noise) <= high));
+        counts.covered += usize::from(holds(mean_interval(&equal[0], &name), truth(noise)));
+        counts.typical_covered += usize::from(holds(typical_interval(&equal[0], &name), usual));
         if let Some(ratio) = Ratio::of_rounds(&logs(&equal), &strict, &name) {
             counts.ratio_covered += usize::from(ratio.ci.is_some_and(|(low, high)| low <= 1.0 && 1.0 <= high));
             counts.said += usize::from(matches!(ratio.verdict, Verdict::Faster | Verdict::Slower));
@@ -162,10 +188,12 @@ fn simulate(noise: Noise, until_repetitions: usize) -> Counts {
         let found = find(&mut source, &strict, &name);
         counts.found += usize::from(found.0);
         counts.predicted.push(found.1 as f64);
-        let (covered, off, rounds) = until(&mut source, until_repetitions, &name);
-        counts.until_covered += usize::from(covered);
-        counts.until_bias += off / RUNS as f64;
-        counts.until_rounds += rounds as f64 / RUNS as f64;
+        let until = until(&mut source, until_repetitions, &name, usual_until);
+        counts.until_covered += usize::from(until.mean);
+        counts.until_typical += usize::from(until.typical);
+        counts.until_bias += until.off / RUNS as f64;
+        counts.until_typical_bias += until.typical_off / RUNS as f64;
+        counts.until_rounds += until.rounds as f64 / RUNS as f64;
     }
     counts
 }
@@ -184,9 +212,22 @@ fn find(source: &mut Source, judge: &Judge, name: &str) -> (bool, usize) {
     (last.is_some_and(|ratio| ratio.verdict == Verdict::Slower), total)
 }
 
-/// A run of one case under `--until 1%`, 200 rounds at most: whether its interval holds the truth, how far its mean is off,
-/// and how many rounds it took.
-fn until(source: &mut Source, repetitions: usize, name: &str) -> (bool, f64, usize) {
+/// What came of a run under `--until`.
+struct Until {
+    /// Whether the interval of the mean holds the truth.
+    mean: bool,
+    /// Whether that of what is typical does.
+    typical: bool,
+    /// How far the mean is off, as a share.
+    off: f64,
+    /// How far what is typical is.
+    typical_off: f64,
+    /// How many rounds it took.
+    rounds: usize,
+}
+
+/// A run of one case under `--until 1%`, 200 rounds at most.
+fn until(source: &mut Source, repetitions: usize, name: &str, usual: f64) -> Until {
     const MOST: usize = 200;
     (source.rounds, source.repetitions) = (MOST, repetitions);
     let all = source.run(0.0)[0].clone();
@@ -200,9 +241,18 @@ fn until(source: &mut Source, repetitions: usize, name: &str) -> (bool, f64, usi
     let rounds = (1..=MOST).find(stop).unwrap_or(MOST);
     // A drift goes on: what is true is the mean of the rounds that were done.
     let drift = 0.1 * rounds as f64 / MOST as f64 / 2.0;
-    let truth = if source.noise == Noise::Drift { 1.0 + drift } else { truth(source.noise) };
-    let Some((value, ci)) = mean_interval(&all[..rounds], name) else { return (false, 0.0, rounds) };
-    (ci.is_some_and(|(low, high)| low <= truth && truth <= high), value / truth - 1.0, rounds)
+    let drifts = source.noise == Noise::Drift;
+    let (truth, usual) = if drifts { (1.0 + drift, 1.0 + drift) } else { (truth(source.noise), usual) };
+    let (means, medians) = (mean_interval(&all[..rounds], name), typical_interval(&all[..rounds], name));
+    let off =
+        |found: Option<(f64, Option<(f64, f64)>)>, truth: f64| found.map_or(0.0, |(value, _)| value / truth - 1.0);
+    Until {
+        mean: holds(means, truth),
+        typical: holds(medians, usual),
+        off: off(means, truth),
+        typical_off: off(medians, usual),
+        rounds,
+    }
 }
 
 fn main() {
@@ -214,14 +264,15 @@ fn main() {
     });
     let percent = |n: usize| format!("{:.1}%", 100.0 * n as f64 / RUNS as f64);
     println!(
-        "| noise | interval of the mean holds it | of the ratio | faster or slower said of equals | ratio off | 2% found as predicted | rounds for that, median | `--until 1%`: holds | off | rounds |"
+        "| noise | interval of the mean holds it | of what is typical | of the ratio | faster or slower said of equals | ratio off | 2% found as predicted | rounds for that, median | `--until 1%`: mean held | off | typical held | off | rounds |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for (words, mut counts) in results {
         counts.predicted.sort_by(f64::total_cmp);
         println!(
-            "| {words} | {} | {} | {} | {:+.3}% | {} | {:.0} | {} | {:+.3}% | {:.0} |",
+            "| {words} | {} | {} | {} | {} | {:+.3}% | {} | {:.0} | {} | {:+.3}% | {} | {:+.3}% | {:.0} |",
             percent(counts.covered),
+            percent(counts.typical_covered),
             percent(counts.ratio_covered),
             percent(counts.said),
             100.0 * counts.bias,
@@ -229,6 +280,8 @@ fn main() {
             counts.predicted[RUNS / 2],
             percent(counts.until_covered),
             100.0 * counts.until_bias,
+            percent(counts.until_typical),
+            100.0 * counts.until_typical_bias,
             counts.until_rounds,
         );
     }

@@ -167,9 +167,14 @@ pub fn gigabytes(bytes: u64) -> String {
 
 /// `35.20 ±0.42`: mean and half the 95% interval.
 pub fn with_interval(estimate: &Estimate) -> String {
-    match estimate.ci {
-        Some((low, high)) => format!("{:.2} ±{:.2}", estimate.mean, (high - low) / 2.0),
-        None => format!("{:.2}", estimate.mean),
+    plus_minus(estimate.mean, estimate.ci)
+}
+
+/// A figure and half its interval.
+pub fn plus_minus(value: f64, interval: Option<(f64, f64)>) -> String {
+    match interval {
+        Some((low, high)) => format!("{value:.2} ±{:.2}", (high - low) / 2.0),
+        None => format!("{value:.2}"),
     }
 }
 

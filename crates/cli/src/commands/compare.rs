@@ -1,6 +1,6 @@
 //! `tokometer compare`: two sets of measurements, a ratio and a word for each case.
 
-use super::{OK, REGRESSION, Session, print_json, ratios, validity};
+use super::{OK, REGRESSION, Session, beside, print_json, ratios, validity};
 use crate::args::Compare;
 use crate::terminal::Style;
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tokometer_core::analyze::versus::{Pair, Versus, failed_in, pairs, versus};
-use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Validity, Verdict};
+use tokometer_core::analyze::{self, Gatherer, Group, Judge, METRICS, Metric, Validity, Verdict, resources};
 use tokometer_core::collate::{self, hosts::Hosts};
 use tokometer_core::record::writer::is_being_written;
 use tokometer_core::record::{Input, provenance, read_each};
@@ -45,12 +45,13 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
         );
     }
     alone.tell(session, &a, &b);
+    let resources = resources(&a, &b, &pairs);
     let code = if regressions.is_empty() && alone.failed.is_empty() { OK } else { REGRESSION };
     if options.json {
         let groups = |set: &[Group]| set.iter().map(|g| json!({"key": g.key, "uuids": g.uuids})).collect::<Vec<_>>();
         let value = json!({
             "a": groups(&a), "b": groups(&b), "pairs": pairs, "ratios": found, "judge": judge, "fail_above": limit,
-            "regressions": regressions, "failed": alone.failed, "missing": alone.missing,
+            "regressions": regressions, "failed": alone.failed, "missing": alone.missing, "resources": resources,
             "validity": {"a": of_a, "b": of_b},
         });
         print_json(session.terminal, &value)?;
@@ -63,6 +64,7 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
     if !found.is_empty() {
         ratios::show(session, (a.as_slice(), b.as_slice()), &pairs, &found, &judge);
     }
+    beside::show(session, &a, &pairs, &resources);
     let Some(limit) = limit else { return Ok(OK) };
     for i in &regressions {
         let versus = &found[*i];

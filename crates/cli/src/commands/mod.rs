@@ -3,6 +3,7 @@
 mod again;
 mod all;
 mod analyze;
+mod beside;
 mod collate;
 mod compare;
 mod details;

@@ -58,6 +58,7 @@ fn table(analysis: &Analysis, rows: &[&Roofline]) -> Table {
         ("of", Align::Right),
         ("%", Align::Right),
         ("J/tok", Align::Right),
+        ("±", Align::Right),
     ]);
     for roof in rows {
         let joules = analysis.groups[roof.group].surroundings.joules_per_token.as_ref();
@@ -71,6 +72,7 @@ fn table(analysis: &Analysis, rows: &[&Roofline]) -> Table {
             number(roof.roof_gflops, 0),
             number(roof.compute_percent, 0),
             joules.map(joules_text).unwrap_or_default(),
+            joules.and_then(joules_half).unwrap_or_default(),
         ]);
     }
     table
@@ -87,8 +89,17 @@ fn number(value: Option<f64>, digits: usize) -> String {
 
 /// With three significant digits.
 fn joules_text(joules: &Estimate) -> String {
-    let digits = (2.0 - joules.mean.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize;
-    format!("{:.digits$}", joules.mean)
+    format!("{:.*}", joules_digits(joules), joules.mean)
+}
+
+/// Half the 95% interval, with as many decimals.
+fn joules_half(joules: &Estimate) -> Option<String> {
+    let (low, high) = joules.ci?;
+    Some(format!("{:.*}", joules_digits(joules), (high - low) / 2.0))
+}
+
+fn joules_digits(joules: &Estimate) -> usize {
+    (2.0 - joules.mean.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize
 }
 
 #[cfg(test)]
@@ -99,5 +110,7 @@ mod tests {
     fn joules_have_three_digits() {
         let text = |joules: f64| joules_text(&Estimate::new(&[vec![joules]], "x").unwrap());
         assert_eq!([123.4, 1.234, 0.01234, 0.0].map(text), ["123", "1.23", "0.0123", "0.000000"]);
+        let several = Estimate::new(&[vec![1.0], vec![1.1], vec![0.9]], "x").unwrap();
+        assert_eq!((joules_text(&several).as_str(), joules_half(&several).as_deref()), ("1.00", Some("0.25")));
     }
 }

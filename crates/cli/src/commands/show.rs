@@ -5,7 +5,7 @@ use crate::args::Show;
 use crate::terminal::{Style, Terminal};
 use anyhow::Result;
 use serde_json::Value;
-use tokometer_core::machine::{Machine, Reading};
+use tokometer_core::machine::{Conditions, Machine, Reading};
 use tokometer_core::record::provenance::{self, Provenance};
 use tokometer_core::shell;
 
@@ -151,6 +151,49 @@ fn machine(terminal: &Terminal, one: &Provenance) {
         let n = one.probes.len();
         terminal.field("probes", &format!("{n} with {} thread(s){figures} ({})", first.threads, first.kernel));
     }
+    if !one.conditions.is_empty() {
+        terminal.field("conditions", &conditions(&one.conditions));
+    }
+}
+
+/// A condition's name, where it stands, and its unit.
+type Condition = (&'static str, fn(&Conditions) -> Option<f64>, &'static str);
+
+const CONDITIONS: [Condition; 9] = [
+    ("load before", |all| all.load_before, ""),
+    ("processors busy", |all| all.busy_percent, "%"),
+    ("by others", |all| all.others_percent, "%"),
+    ("stolen", |all| all.steal_percent, "%"),
+    ("waiting for a processor", |all| all.cpu_pressure_percent, "%"),
+    ("waiting for memory", |all| all.memory_pressure_percent, "%"),
+    ("frequency", |all| all.freq_mhz, " MHz"),
+    ("temperature", |all| all.temperature_c, " °C"),
+    ("throttled", |all| all.throttle_events.map(|n| n as f64), " times"),
+];
+
+/// From the lowest to the highest of all launches, as far as the machine told.
+fn conditions(all: &[Conditions]) -> String {
+    let short = |value: f64| format!("{:.1}", value).trim_end_matches(".0").to_owned();
+    let range = |(name, of, unit): &Condition| {
+        let values = || all.iter().filter_map(of);
+        let (low, high) = (short(values().reduce(f64::min)?), short(values().reduce(f64::max)?));
+        let words = if low == high { low } else { format!("{low} to {high}") };
+        Some(format!("{name} {words}{unit}"))
+    };
+    let mut words: Vec<String> = CONDITIONS.iter().filter_map(range).collect();
+    let used = |one: &&Conditions| one.busiest_other.is_some() && one.busiest_other_percent.is_some();
+    let busiest = all.iter().filter(used).max_by(|a, b| {
+        let percent = |one: &Conditions| one.busiest_other_percent.unwrap_or(0.0);
+        percent(a).total_cmp(&percent(b))
+    });
+    if let Some((name, percent)) = busiest.and_then(|one| one.busiest_other.as_ref().zip(one.busiest_other_percent)) {
+        words.push(format!("busiest other {name} with {}% of a processor", short(percent)));
+    }
+    if all.iter().any(|one| one.on_battery) {
+        words.push("on battery".into());
+    }
+    let n = all.len();
+    format!("in {n} visit(s) of rounds: {}", words.join(", "))
 }
 
 /// A value in words: text without quotes, nothing for null.
@@ -178,6 +221,20 @@ fn flat(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn conditions_are_told_from_the_lowest_to_the_highest() {
+        let one = |steal, other: &str, percent| Conditions {
+            steal_percent: Some(steal),
+            busy_percent: Some(97.0),
+            busiest_other: Some(other.to_owned()),
+            busiest_other_percent: Some(percent),
+            ..Conditions::default()
+        };
+        let words = conditions(&[one(0.25, "cron", 3.0), one(1.5, "make", 12.5)]);
+        let expected = "in 2 visit(s) of rounds: processors busy 97%, stolen 0.2 to 1.5%, busiest other make with 12.5% of a processor";
+        assert_eq!(words, expected);
+    }
 
     #[test]
     fn settings_read_as_words() {

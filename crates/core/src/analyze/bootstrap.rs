@@ -131,15 +131,38 @@ fn shape(residuals: &[f64], seed_name: &str) -> (f64, f64) {
 /// Mean and 95% interval; the interval is `None` where there are fewer than two samples. `seed_name` makes the draw
 /// repeatable. Of positive samples the interval is positive: it is then laid out in ratios to the mean.
 pub fn mean_interval(by_launch: &[Vec<f64>], seed_name: &str) -> Option<(f64, Option<(f64, f64)>)> {
-    let values = unit_values(by_launch);
+    interval(&unit_values(by_launch), is_positive(by_launch), seed_name)
+}
+
+/// What a launch does when nothing out of the ordinary happens: the mean of the launches' medians (or of the medians of whatever the
+/// samples are grouped by, as the rounds of a single launch), and its 95% interval; `None` in place of the interval for a
+/// single one. Of five repetitions two may stall without moving it, so that it does not hang on something that a short run
+/// sees once or never, as the mean does. Of one or two repetitions the median is their mean.
+pub fn typical_interval(by_launch: &[Vec<f64>], seed_name: &str) -> Option<(f64, Option<(f64, f64)>)> {
+    let medians: Vec<f64> = by_launch.iter().filter(|launch| !launch.is_empty()).map(|launch| median(launch)).collect();
+    interval(&medians, is_positive(by_launch), seed_name)
+}
+
+fn is_positive(by_launch: &[Vec<f64>]) -> bool {
+    by_launch.iter().flatten().all(|sample| *sample > 0.0)
+}
+
+/// The median; `values` is not empty.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    quantile(&sorted, 0.5)
+}
+
+/// The mean of independent values and its interval.
+fn interval(values: &[f64], positive: bool, seed_name: &str) -> Option<(f64, Option<(f64, f64)>)> {
     let n = values.len() as f64;
     if values.is_empty() {
         return None;
     }
-    let Some(spread) = Spread::over_run(&values) else { return Some((values.iter().sum::<f64>() / n, None)) };
+    let Some(spread) = Spread::over_run(values) else { return Some((values.iter().sum::<f64>() / n, None)) };
     let mean = spread.mean;
     let (below, above) = spread.reach(0.95, seed_name);
-    let positive = by_launch.iter().flatten().all(|sample| *sample > 0.0);
     let ci = match positive {
         true => (mean * (-below / mean).exp(), mean * (above / mean).exp()),
         false => (mean - below, mean + above),
@@ -177,6 +200,20 @@ mod tests {
         let (low, high) = interval(&apart, "w");
         // Student's t with 2 degrees of freedom: 4.30 x 1 / sqrt 3, in ratios to the mean.
         assert!(((high / low).ln() * 11.0 / 2.0 - 2.484).abs() < 0.01, "{low} {high}");
+    }
+
+    #[test]
+    fn a_repetition_that_stalls_moves_the_mean_and_not_what_is_typical() {
+        let calm = [vec![10.0, 10.1, 9.9], vec![10.2, 10.0, 10.1], vec![9.9, 10.0, 10.1]];
+        let mut stalled = calm.clone();
+        stalled[1][0] = 15.0;
+        assert!(mean_interval(&stalled, "s").unwrap().0 > 10.5);
+        let (typical, ci) = typical_interval(&stalled, "s").unwrap();
+        assert!((typical - 10.033).abs() < 0.001, "{typical}");
+        assert!(ci.is_some_and(|(low, high)| low < 10.0 && high < 10.3), "{ci:?}");
+        // The middle of a launch of two is their mean; a single launch has no interval.
+        assert_eq!(typical_interval(&[vec![1.0, 3.0]], "s"), Some((2.0, None)));
+        assert_eq!(typical_interval(&[vec![]], "s"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::compare::{best, sections};
 use super::drift::Kind;
-use super::{Comparison, Group, Verdict, against_rivals};
+use super::{Comparison, Group, Verdict, against_rivals, stalls};
 use crate::parallel::on_all_cores;
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +22,15 @@ pub fn findings(groups: &[Group], speedups: &[Comparison]) -> Vec<Finding> {
     all.extend(speedups.iter().filter(|c| c.group != c.baseline).map(|c| ratio(groups, c)));
     all.extend(groups.iter().flat_map(changed));
     all.extend(groups.iter().filter_map(grows));
+    all.extend(groups.iter().filter_map(held_up));
     all.extend(groups.iter().filter(|group| !group.failures.is_empty()).map(failed));
     all
 }
 
-/// What can be said of a case in time: how its decode changed during the run, and how it grows with the context. Its sentences
-/// are among the [`findings`].
+/// What can be said of a case in time: how its decode changed during the run, how it grows with the context, and what held it
+/// up. Its sentences are among the [`findings`].
 pub fn within_run(group: &Group) -> Vec<Finding> {
-    changed(group).into_iter().chain(grows(group)).collect()
+    changed(group).into_iter().chain(grows(group)).chain(held_up(group)).collect()
 }
 
 fn name(group: &Group) -> String {
@@ -109,6 +110,27 @@ fn grows(group: &Group) -> Option<Finding> {
     Some(Finding { text, established: true })
 }
 
+/// Repetitions that something held up.
+fn held_up(group: &Group) -> Option<Finding> {
+    let decode = group.decode.as_ref()?;
+    let stalls = stalls(&group.repetitions, group.tpot.as_ref()?)?;
+    let interval = decode.typical_ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})"));
+    let text = format!(
+        "Something held up {} of {} repetitions of {} (that means {:.1} to {:.1}% of them, if one does not call the next): the worst \
+         took {:.1} times as long as the others of its round. The mean time per token is {:+.1}% off the typical one, that of {:.2} tokens/s{}.",
+        stalls.n,
+        stalls.of,
+        name(group),
+        stalls.share_ci.0 * 100.0,
+        stalls.share_ci.1 * 100.0,
+        stalls.worst,
+        stalls.cost * 100.0,
+        decode.typical,
+        interval.unwrap_or_default(),
+    );
+    Some(Finding { text, established: true })
+}
+
 fn failed(group: &Group) -> Finding {
     let text = format!(
         "{} {} on {} failed in {} launch(es): {}.",
@@ -142,6 +164,18 @@ mod tests {
         let of_a = within_run(a);
         assert!(of_a.len() == 1 && analysis.findings.contains(&of_a[0]), "{of_a:?}");
         assert!(within_run(&analysis.groups[1]).is_empty());
+    }
+
+    #[test]
+    fn what_held_repetitions_up_is_told_with_the_typical_speed() {
+        let all: Vec<_> =
+            (0..20).map(|i| one("a", "run", i / 4 + 1, i % 4 + 1, &[if i == 9 { 20.0 } else { 10.0 }; 4])).collect();
+        let analysis = analyze(&all);
+        let told = within_run(&analysis.groups[0]);
+        let told = told.iter().find(|finding| finding.text.contains("held up")).unwrap();
+        assert!(told.text.contains("1 of 20 repetitions") && told.text.contains("2.0 times as long"), "{}", told.text);
+        assert!(told.text.contains("+5.0%") && told.text.contains("100.00 tokens/s"), "{}", told.text);
+        assert!(analysis.findings.contains(told));
     }
 
     #[test]

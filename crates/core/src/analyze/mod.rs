@@ -7,7 +7,7 @@
 //! which cases stand together and which of very many are shown.
 //!
 //! `bootstrap` makes intervals, `ratio` compares two cases, `verdict` says in a word what came of it, `rounds` predicts how
-//! many rounds are enough and when to stop, `drift` looks for changes within a run. `scores` joins what evaluations say of the
+//! many rounds are enough and when to stop, `drift` looks for changes within a run, `stalls` for repetitions that something held up. `scores` joins what evaluations say of the
 //! quality, `pareto` finds the cases that nothing beats, `recommend` chooses one.
 
 mod bootstrap;
@@ -25,10 +25,12 @@ mod pareto;
 mod ratio;
 mod recommend;
 mod repetition;
+mod resources;
 mod roofline;
 pub mod rounds;
 mod scores;
 mod sets;
+mod stalls;
 mod steps;
 mod store;
 mod student;
@@ -40,7 +42,7 @@ mod verdict;
 pub mod versus;
 
 pub use crate::random::Random;
-pub use bootstrap::{RESAMPLES, mean_interval};
+pub use bootstrap::{RESAMPLES, mean_interval, typical_interval};
 pub use compare::{Comparison, against_rivals, best_per_host, compare_pair, speedups, together};
 pub use condition::Condition;
 pub(crate) use condition::peak_memory;
@@ -56,9 +58,11 @@ pub use pareto::{Better, front};
 pub use ratio::Ratio;
 pub use recommend::{Advice, Candidate, Choice, Missing, Wishes, recommend};
 pub use repetition::Repetition;
+pub use resources::{Amount, Resource, resources};
 pub use roofline::{Roofline, flop_per_token, roofline};
 pub use scores::{Score, Unscored, scores, unscored};
 pub use sets::{Shown, by_key, largest};
+pub use stalls::{Stalls, stalls};
 pub use steps::{Percentile, StepTimes, effective_size};
 pub use store::{of_table, stored};
 pub use student::t_critical;

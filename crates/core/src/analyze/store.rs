@@ -21,7 +21,7 @@ use std::{env, fs, io, thread};
 const FILE: &str = ".analysis";
 
 /// To be raised when what is kept changes its form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Hex digits at its beginning: the sha256 of all that follows.
 const HASH: usize = 64;

@@ -15,7 +15,7 @@ pub(crate) use named::BEGAN;
 pub use read::read;
 pub use runs::Run;
 
-use crate::machine::Reading;
+use crate::machine::{Conditions, Reading};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -59,6 +59,8 @@ pub struct Provenance {
     pub warnings: BTreeMap<String, String>,
     /// The probes between rounds.
     pub probes: Vec<Reading>,
+    /// What the launches ran under, in each round.
+    pub conditions: Vec<Conditions>,
 }
 
 /// Tokens, by number and hash.

@@ -7,6 +7,7 @@ use super::super::tokometer::{KEY, unescape};
 use super::super::writer::PARTIAL;
 use super::{Error, Provenance, Result, Tokens};
 use crate::fingerprint;
+use crate::machine::Conditions;
 use serde_json::Value;
 use std::path::Path;
 
@@ -108,6 +109,7 @@ impl Reading {
                 // Without threads nothing was probed: the event only closes a round.
                 found.probes.extend(reading.ok().filter(|reading| reading.threads > 0));
             }
+            "conditions" => found.conditions.extend(serde_json::from_value::<Conditions>(event.clone()).ok()),
             "end" => {
                 self.end(event, before);
                 return;
