@@ -12,12 +12,13 @@ mod interrupt;
 mod settings;
 mod terminal;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     restore_sigpipe();
-    let args = args::Args::parse();
+    let given = args::command().get_matches();
+    let args = args::Args::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     let terminal = terminal::Terminal::new(&args.global);
     match commands::dispatch(&args, &terminal) {
         Ok(code) => ExitCode::from(code),

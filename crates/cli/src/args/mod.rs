@@ -2,6 +2,7 @@
 //!
 //! Here are the commands and the options of all of them; the options of each command lie in a file by subject.
 
+mod flow;
 mod measure;
 mod models;
 mod quality;
@@ -9,6 +10,7 @@ mod records;
 mod serve;
 mod sweep;
 
+pub use flow::command;
 pub use measure::{Often, Run};
 pub use models::{Prepare, Selection};
 pub use quality::{DistanceFlags, Eval, Verify};
@@ -116,10 +118,11 @@ Examples:
   tokometer analyze --json > analysis.json
 
 First stands whether the runs can be believed: valid, degraded, invalid, with reasons. Then for each machine, model and workload:
-speeds with 95% intervals; latency (TTFT, TPOT and its percentiles over the steps, end to end); memory (weights, KV cache, peak
+speeds with 95% intervals; latency (TTFT, TPOT and its percentiles over the steps, end to end, and in a wide terminal the
+typical TPOT: that of the launches' median repetitions); memory (weights, KV cache, peak
 resident, anonymous and device memory) and start (load, warm-up, what the first token of a cold engine costs more). Then
 ratios with a verdict, the share of memory bandwidth and arithmetic that each case uses with J/token where somebody counts
-energy, and what changed during the run.
+energy, what changed during the run, and repetitions that something held up.
 
 --only chooses cases by engine, model, size, quantize (label or native name), host, device, prompt_tokens, gen_tokens, depth,
 threads, batch: all of the keys count, of the values of one key any does. Of very many cases the first sections are
@@ -231,7 +234,8 @@ Examples:
 
 A and B are working folders, folders of raw logs, CSV files, raw logs, or measurements of the working folder: a run by its
 label (`tokometer run --label before-upgrade`) or as latest, latest~1, ...; a run, case or log by its name (four characters
-do). A file or folder of that name comes first. First stands whether each can be believed. The ratio is B over A. Faster, slower or the same within --within are said only where an
+do). A file or folder of that name comes first. First stands whether each can be believed. The ratio is B over A; memory,
+start and energy of both stand below. Faster, slower or the same within --within are said only where an
 interval of 99.7% for all ratios together leaves nothing else; otherwise it says how many more rounds would tell.
 Different machines, models, token counts or bits per weight are named and refused without --anyway.
 What was measured in different runs, once on a quiet machine and once beside other programs, is never told apart.
