@@ -83,7 +83,13 @@ fn rust(env: &[(OsString, OsString)]) -> Result<Counts> {
     };
     say("test", format!("Rust tests by {}", if nextest { "cargo-nextest" } else { "cargo test" }));
     Cmd::cargo().args(verb).args(SCOPE).args(targets).arg("--no-run").envs(env).run()?;
-    let text = cargo(env).args(verb).args(SCOPE).args(targets).hint("The failing tests stand above.").tee()?;
+    // Most tests wait most of the time: for an engine that sleeps, a timeout, a process that ends.
+    let more = std::thread::available_parallelism().map_or(0, usize::from) + 2;
+    let mut run = cargo(env).args(verb).args(SCOPE).args(targets);
+    if nextest {
+        run = run.args(["--test-threads", &more.to_string()]);
+    }
+    let text = run.hint("The failing tests stand above.").tee()?;
     let counts = counts(&text);
     if counts.passed == 0 {
         bail!("not a single Rust test ran, or the runner reports in an unknown form");

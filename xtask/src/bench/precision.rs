@@ -1,11 +1,15 @@
 //! How long it takes to know a speed, and the ratio of two, to ±1% or another share (`--until 3%`): `tokometer run --until` against
-//! llama-bench, called again and again until a 95% interval is that narrow. In turn, on the same files.
+//! llama-bench, called again and again. In turn, on the same files, and by one rule: what is independent is a call or a round of
+//! five repetitions, not the repetition; the 95% interval of their mean, whose spread is taken around a straight line, is looked at
+//! after 8, 10, 13, 17, ... of them, and is believed when it is narrow enough twice in a row. A ratio is taken round by round
+//! where a tool has rounds; of two calls of llama-bench, which knows none, it is that of two independent means. Two rounds of ours
+//! share a start of the engine; each call of llama-bench is one.
 //!
-//! What each says at the end is kept, too: answers that differ between rounds by more than they claim were not known that well.
-//! llama-bench's interval here takes its repetitions for independent, which on a machine that others use they are not; ours takes
-//! launches and rounds for what varies, and a ratio round by round.
+//! Beside it stands what people read off llama-bench: when the interval was narrow if every repetition is taken as
+//! independent. What each says at the end is kept, too: answers that differ between rounds by more than they claim
+//! were not known that well.
 
-use super::table::{Table, figure, median, range, ratios};
+use super::table::{Table, figure, highest, lowest, median, range, ratios};
 use super::{Bench, Options, Report, llama_cpp, tokometer};
 use crate::args::Usage;
 use crate::paths;
@@ -21,7 +25,7 @@ const PROMPT: &str = "128";
 const GENERATED: &str = "64";
 const SHARE: &str = "1%";
 /// Seconds after which either side is given up.
-const LONGEST: u64 = 150;
+const LONGEST: u64 = 300;
 /// Repetitions of one call of llama-bench.
 const CALL: &str = "5";
 /// What the first quantization is held against.
@@ -44,6 +48,8 @@ struct Said {
     reached: bool,
     /// Decode speed, tokens/s, or the ratio of two.
     decode: f64,
+    /// When repetitions that are taken as independent first claimed it, and the decode speed or ratio then.
+    early: Option<(f64, f64)>,
     detail: Value,
 }
 
@@ -95,12 +101,11 @@ fn run(options: &Options) -> Result<Report> {
         ),
         table: table(&questions, &said),
         notes: vec![
-            format!(
-                "llama-bench: {}, called with -r {CALL} until prefill and decode are known to {until} (Student's t, all \
-                 repetitions as independent)",
-                llama.version
-            ),
-            format!("tokometer: --until {until}, for TPOT, TTFT and E2E; no look before the eighth round; ratios by --ratios"),
+            format!("llama-bench: {}, called with -r {CALL}; tokometer: --until {until}, ratios by --ratios", llama.version),
+            "both: prefill and decode (ours E2E, too) to within that share, by the calls or rounds; see the head of this benchmark's \
+             file"
+                .into(),
+            "early: when llama-bench's repetitions, taken as independent (Student's t), first claimed as much".into(),
             "differ: half the range of what was said of decoding in the rounds, relative to its middle; more than the claim is a \
              claim that did not hold"
                 .into(),
@@ -119,35 +124,40 @@ fn table(questions: &[Question<'_>], said: &[[Vec<Said>; 2]]) -> Table {
         "reached",
         "differ",
         "ratio of times: median (range)",
+        "early s",
+        "differ",
     ];
     let mut table = Table::new(&headings);
     for (question, [theirs, ours]) in questions.iter().zip(said) {
         let seconds = |all: &[Said]| all.iter().map(|said| said.seconds).collect::<Vec<_>>();
         let side = |all: &[Said]| {
             let reached = all.iter().filter(|said| said.reached).count();
-            [figure(median(&seconds(all))), format!("{reached} of {}", all.len()), differ(all)]
+            let decode: Vec<f64> = all.iter().map(|said| said.decode).collect();
+            [figure(median(&seconds(all))), format!("{reached} of {}", all.len()), differ(&decode)]
         };
         let ([a, b, c], [d, e, f]) = (side(ours), side(theirs));
-        let what = format!("{} to ±{}", question.quantizations.join(" / "), question.until);
-        table.row([what, a, b, c, d, e, f, range(&ratios(&seconds(ours), &seconds(theirs)))]);
+        let (when, what): (Vec<f64>, Vec<f64>) = theirs.iter().filter_map(|said| said.early).unzip();
+        let asked = format!("{} to ±{}", question.quantizations.join(" / "), question.until);
+        let times = range(&ratios(&seconds(ours), &seconds(theirs)));
+        table.row([asked, a, b, c, d, e, f, times, figure(median(&when)), differ(&what)]);
     }
     table
 }
 
-/// By how much the answers differ: half their range relative to their middle.
-fn differ(all: &[Said]) -> String {
-    let (low, high) = all
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), said| (low.min(said.decode), high.max(said.decode)));
+/// By how much answers differ: half their range relative to their middle.
+fn differ(all: &[f64]) -> String {
     match all.len() {
         0 | 1 => String::new(),
-        _ => format!("±{:.1}%", 100.0 * (high - low) / (high + low)),
+        _ => format!("±{:.1}%", 100.0 * (highest(all) - lowest(all)) / (highest(all) + lowest(all))),
     }
 }
 
 fn raw(model: &str, threads: &str, until: &str, questions: &[Question<'_>], said: &[[Vec<Said>; 2]]) -> Value {
     let side = |all: &[Said]| -> Vec<Value> {
-        let told = |said: &Said| json!({ "seconds": said.seconds, "reached": said.reached, "decode": said.decode, "detail": said.detail });
+        let told = |said: &Said| {
+            json!({ "seconds": said.seconds, "reached": said.reached, "decode": said.decode,
+            "early_s": said.early.map(|(seconds, _)| seconds), "early_decode": said.early.map(|(_, decode)| decode), "detail": said.detail })
+        };
         all.iter().map(told).collect()
     };
     let questions: Vec<Value> = questions
@@ -186,6 +196,7 @@ fn ours(dir: &Path, model: &str, question: &Question<'_>) -> Result<Said> {
         seconds,
         reached: told[0]["ended_by"].as_str().is_some_and(|why| why.contains("as narrow as asked")),
         decode: of_all(&means.collect::<Vec<_>>()),
+        early: None,
         detail: json!(
             told.as_array()
                 .into_iter()
@@ -208,50 +219,114 @@ fn of_all(figures: &[f64]) -> f64 {
 
 fn llama_bench(program: &Path, question: &Question<'_>) -> Result<Said> {
     let test = ["-p", PROMPT, "-n", GENERATED, "-t", &question.threads, "-r", CALL, "-o", "jsonl"];
-    // Of each file: prefill, decode.
-    let mut samples: Vec<[Vec<f64>; 2]> = question.files.iter().map(|_| [Vec::new(), Vec::new()]).collect();
+    let mut files: Vec<Calls> = question.files.iter().map(|_| Calls::default()).collect();
+    let (mut early, mut narrow, mut looks) = (None, false, looks());
+    let mut next = looks.next();
     let began = Instant::now();
-    loop {
-        for (file, samples) in question.files.iter().zip(&mut samples) {
-            let text = Cmd::new(program).arg("-m").arg(file).args(test).capture()?;
-            let lines = text.lines().filter(|line| line.starts_with('{'));
-            for (own, line) in samples.iter_mut().zip(lines) {
-                let value: Value = serde_json::from_str(line)?;
-                let speeds =
-                    value["samples_ts"].as_array().ok_or_else(|| anyhow!("llama-bench reported no samples_ts"))?;
-                own.extend(speeds.iter().filter_map(Value::as_f64));
-            }
+    for calls in 1.. {
+        for (file, calls) in question.files.iter().zip(&mut files) {
+            calls.take(&Cmd::new(program).arg("-m").arg(file).args(test).capture()?)?;
         }
         let seconds = began.elapsed().as_secs_f64();
-        let width = |phase: usize| samples.iter().map(|own| half_width(&own[phase]).powi(2)).sum::<f64>().sqrt();
-        let reached = width(0) <= question.share && width(1) <= question.share;
-        if reached || seconds > LONGEST as f64 {
-            let means = samples.iter().map(|[_, decode]| decode.iter().sum::<f64>() / decode.len() as f64);
-            let detail =
-                samples.iter().map(|[prefill, decode]| json!({ "prefill_tok_s": prefill, "decode_tok_s": decode }));
-            let decode = of_all(&means.collect::<Vec<_>>());
-            return Ok(Said { seconds, reached, decode, detail: detail.collect() });
+        let decode = of_all(&files.iter().map(|calls| mean(&calls.flat(1))).collect::<Vec<_>>());
+        if early.is_none() && half_widths(&files, Calls::flat, half_width).iter().all(|width| *width <= question.share)
+        {
+            early = Some((seconds, decode));
         }
+        let mut reached = false;
+        if next == Some(calls) {
+            let now = half_widths(&files, Calls::means, around_line).iter().all(|width| *width <= question.share);
+            reached = narrow && now;
+            (narrow, next) = (now, looks.next());
+        }
+        if reached || seconds > LONGEST as f64 {
+            let detail =
+                files.iter().map(|calls| json!({ "prefill_tok_s": calls.flat(0), "decode_tok_s": calls.flat(1) }));
+            return Ok(Said { seconds, reached, decode, early, detail: detail.collect() });
+        }
+    }
+    unreachable!("calls have no end")
+}
+
+/// When intervals are looked at: after so many calls, each time a quarter more, as `tokometer run --until` does.
+fn looks() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(8usize), |n| Some(n + n.div_ceil(4)))
+}
+
+/// Speeds of one file, tokens/s: of prefill and decode, the repetitions of every call.
+#[derive(Default)]
+struct Calls([Vec<Vec<f64>>; 2]);
+
+impl Calls {
+    /// What one call printed.
+    fn take(&mut self, text: &str) -> Result<()> {
+        for (own, line) in self.0.iter_mut().zip(text.lines().filter(|line| line.starts_with('{'))) {
+            let value: Value = serde_json::from_str(line)?;
+            let speeds = value["samples_ts"].as_array().ok_or_else(|| anyhow!("llama-bench reported no samples_ts"))?;
+            own.push(speeds.iter().filter_map(Value::as_f64).collect());
+        }
+        Ok(())
+    }
+
+    fn flat(&self, phase: usize) -> Vec<f64> {
+        self.0[phase].concat()
+    }
+
+    /// One value per call.
+    fn means(&self, phase: usize) -> Vec<f64> {
+        self.0[phase].iter().map(|call| mean(call)).collect()
     }
 }
 
-/// Half the width of the 95% interval of the mean, as a share of it; of a ratio the root of the sum of both squares.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of prefill and decode: half the width of the interval; of two files that of their ratio, the root of the sum of both squares.
+fn half_widths(
+    files: &[Calls],
+    samples: impl Fn(&Calls, usize) -> Vec<f64>,
+    width: impl Fn(&[f64]) -> f64,
+) -> [f64; 2] {
+    [0, 1].map(|phase| files.iter().map(|file| width(&samples(file, phase)).powi(2)).sum::<f64>().sqrt())
+}
+
+/// Half the width of the 95% interval of the mean, as a share of it.
 fn half_width(samples: &[f64]) -> f64 {
     let n = samples.len() as f64;
     if n < 2.0 {
         return f64::INFINITY;
     }
-    let mean = samples.iter().sum::<f64>() / n;
-    let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let mean = mean(samples);
+    let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+    of_spread(squares, n - 1.0, n) / mean
+}
+
+/// The same with the spread around a straight line through the samples: a steady drift moves their mean and does not widen it.
+fn around_line(samples: &[f64]) -> f64 {
+    let n = samples.len() as f64;
+    if n < 3.0 {
+        return f64::INFINITY;
+    }
+    let mean = mean(samples);
+    let place = |i: usize| i as f64 - (n - 1.0) / 2.0;
+    let product: f64 = samples.iter().enumerate().map(|(i, sample)| place(i) * (sample - mean)).sum();
+    let slope = product / (0..samples.len()).map(|i| place(i).powi(2)).sum::<f64>();
+    let off = |(i, sample): (usize, &f64)| (sample - mean - slope * place(i)).powi(2);
+    of_spread(samples.iter().enumerate().map(off).sum(), n - 2.0, n) / mean
+}
+
+/// Half the width of the 95% interval of the mean of `n` samples whose squares sum up to so much, with `df` degrees of freedom.
+fn of_spread(squares: f64, df: f64, n: f64) -> f64 {
     // Student's t at 97.5%, within 1% from 4 degrees of freedom on: E. Cornish and R. Fisher's expansion, 1938.
-    let (z, df) = (1.959_964_f64, n - 1.0);
+    let z = 1.959_964_f64;
     let t = z + (z.powi(3) + z) / (4.0 * df) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * df * df);
-    t * (variance / n).sqrt() / mean
+    t * (squares / df / n).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::half_width;
+    use super::{Calls, around_line, half_width, half_widths, looks};
 
     #[test]
     fn the_interval_is_students() {
@@ -260,5 +335,25 @@ mod tests {
         let expected = 2.776 * (2.5f64 / 5.0).sqrt() / 100.0;
         assert!((half_width(&samples) / expected - 1.0).abs() < 0.02);
         assert_eq!(half_width(&[1.0]), f64::INFINITY);
+    }
+
+    #[test]
+    fn repetitions_of_one_call_are_one_look() {
+        assert_eq!(looks().take(5).collect::<Vec<_>>(), [8, 10, 13, 17, 22]);
+        let line = |speeds: [f64; 2]| format!("{{\"samples_ts\":{speeds:?}}}\n");
+        let mut calls = Calls::default();
+        for speed in [100.0, 110.0] {
+            calls.take(&format!("{}log line\n{}", line([speed; 2]), line([2.0 * speed; 2]))).unwrap();
+        }
+        assert_eq!((calls.means(0), calls.means(1)), (vec![100.0, 110.0], vec![200.0, 220.0]));
+        let one = std::slice::from_ref(&calls);
+        let [by_calls, by_repetitions] = [Calls::means, Calls::flat].map(|of| half_widths(one, of, half_width)[1]);
+        assert!(by_calls > 3.0 * by_repetitions);
+    }
+
+    #[test]
+    fn a_steady_drift_does_not_widen_the_interval() {
+        let drifting: Vec<f64> = (0..10).map(|i| 100.0 + f64::from(i) + 0.1 * f64::from(i % 2)).collect();
+        assert!(around_line(&drifting) < 0.002 && half_width(&drifting) > 0.02);
     }
 }
