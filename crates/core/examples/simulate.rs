@@ -1,9 +1,9 @@
 //! How often the statistics are right: runs with known noise, judged by the very code that judges measurements.
 //!
 //! `cargo run --release --example simulate` prints a table in Markdown; 1,000 runs for each kind of noise. A run has a number
-//! of rounds; each round launches two cases, each with five repetitions; a number behind `--` is that of
-//! runs under `--until`. What is known is the time per token of every
-//! repetition; speeds are judged by their ratios, so that times serve as well.
+//! of rounds; each round launches two cases, each with five repetitions; a number behind `--` is that of runs under `--until`.
+//! What is known is the time per token of every repetition, and that of its median step; speeds are judged by their ratios, so
+//! that times serve as well.
 
 use std::thread;
 use tokometer_core::analyze::rounds::{Decision, Figure, Goal, Rule, decide};
@@ -42,6 +42,33 @@ const ALL: [(Noise, &str); 7] = [
     (Noise::Stalls, "stalls: one repetition in fifty takes half as long again, repetitions 0.5%"),
 ];
 
+/// Time per token of a repetition.
+#[derive(Debug, Clone, Copy)]
+struct Repetition {
+    /// Of all its steps.
+    mean: f64,
+    /// Of the step in the middle of them.
+    step: f64,
+}
+
+/// The launches of two cases.
+type Both = [Vec<Vec<Repetition>>; 2];
+
+/// One figure of every repetition, by launch.
+fn each(launches: &[Vec<Repetition>], of: fn(&Repetition) -> f64) -> Vec<Vec<f64>> {
+    launches.iter().map(|launch| launch.iter().map(of).collect()).collect()
+}
+
+/// The mean of a case and its interval.
+fn of_mean(launches: &[Vec<Repetition>], name: &str) -> Option<(f64, Option<(f64, f64)>)> {
+    mean_interval(&each(launches, |one| one.mean), name)
+}
+
+/// What is typical of it, and its interval.
+fn of_typical(launches: &[Vec<Repetition>], name: &str) -> Option<(f64, Option<(f64, f64)>)> {
+    typical_interval(&each(launches, |one| one.step), name)
+}
+
 /// A source of noise with a memory.
 struct Source {
     random: Random,
@@ -60,9 +87,9 @@ impl Source {
         (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// Times per token of the repetitions of one launch whose true time is `base`, in round `round`. The place in the round
-    /// (0 or 1) is where a drift stands.
-    fn launch(&mut self, base: f64, round: usize, place: usize) -> Vec<f64> {
+    /// The repetitions of one launch whose true time per token is `base`, in round `round`. The place in the round (0 or 1) is
+    /// where a drift stands.
+    fn launch(&mut self, base: f64, round: usize, place: usize) -> Vec<Repetition> {
         let (level, spread) = match self.noise {
             Noise::White | Noise::Drift => (0.005 * self.normal(), 0.01),
             Noise::Bimodal => (if self.uniform() < 0.5 { 0.03 } else { 0.0 }, 0.003),
@@ -93,13 +120,16 @@ impl Source {
             };
             let at = (2 * round + place) as f64 + i as f64 / self.repetitions as f64;
             let drift = if self.noise == Noise::Drift { 0.1 * at / (2 * self.rounds) as f64 } else { 0.0 };
-            all.push(base * (1.0 + level + drift + spread * own + stall));
+            let time = |held_up: f64| base * (1.0 + level + drift + spread * own + held_up);
+            // Some of many steps do not move the one in the middle.
+            let in_steps = if self.noise == Noise::Hiccups { stall } else { 0.0 };
+            all.push(Repetition { mean: time(stall), step: time(stall - in_steps) });
         }
         all
     }
 
     /// The launches of two cases over rounds, the second slower by `difference`, in shuffled order.
-    fn run(&mut self, difference: f64) -> [Vec<Vec<f64>>; 2] {
+    fn run(&mut self, difference: f64) -> Both {
         let mut both = [Vec::new(), Vec::new()];
         for round in 0..self.rounds {
             let first = self.random.below(2);
@@ -124,17 +154,20 @@ fn truth(noise: Noise) -> f64 {
     }
 }
 
-/// The mean of the medians of launches of a case without difference: known where noise lies evenly around the mean, from a
-/// great many launches where it does not.
+/// What is typical of a case without difference: known where noise lies evenly around the mean, from a great many launches
+/// where it does not.
 fn typical(noise: Noise, repetitions: usize) -> f64 {
-    if !matches!(noise, Noise::Stalls | Noise::Hiccups) {
-        return truth(noise);
+    match noise {
+        Noise::Stalls => (),
+        Noise::Hiccups => return 1.0,
+        _ => return truth(noise),
     }
     let random = Random::named(2, &format!("{noise:?}"));
     let mut source = Source { random, noise, rounds: ROUNDS, repetitions };
-    let median = |mut launch: Vec<f64>| {
-        launch.sort_by(f64::total_cmp);
-        quantile(&launch, 0.5)
+    let median = |launch: Vec<Repetition>| {
+        let mut steps: Vec<f64> = launch.iter().map(|one| one.step).collect();
+        steps.sort_by(f64::total_cmp);
+        quantile(&steps, 0.5)
     };
     (0..MANY).map(|_| median(source.launch(1.0, 0, 0))).sum::<f64>() / MANY as f64
 }
@@ -144,12 +177,13 @@ fn holds(found: Option<(f64, Option<(f64, f64)>)>, truth: f64) -> bool {
     found.and_then(|(_, ci)| ci).is_some_and(|(low, high)| low <= truth && truth <= high)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+/// The mean time of a launch.
+fn mean(launch: &[Repetition]) -> f64 {
+    launch.iter().map(|one| one.mean).sum::<f64>() / launch.len() as f64
 }
 
 /// Logarithms of the speed of the second case over the first's, by round.
-fn logs(both: &[Vec<Vec<f64>>; 2]) -> Vec<f64> {
+fn logs(both: &Both) -> Vec<f64> {
     both[0].iter().zip(&both[1]).map(|(a, b)| (mean(a) / mean(b)).ln()).collect()
 }
 
@@ -178,8 +212,8 @@ fn simulate(noise: Noise, until_repetitions: usize) -> Counts {
         let name = format!("{noise:?} {run}");
         let mut source = Source { random: Random::named(1, &name), noise, rounds: ROUNDS, repetitions: REPETITIONS };
         let equal = source.run(0.0);
-        counts.covered += usize::from(holds(mean_interval(&equal[0], &name), truth(noise)));
-        counts.typical_covered += usize::from(holds(typical_interval(&equal[0], &name), usual));
+        counts.covered += usize::from(holds(of_mean(&equal[0], &name), truth(noise)));
+        counts.typical_covered += usize::from(holds(of_typical(&equal[0], &name), usual));
         if let Some(ratio) = Ratio::of_rounds(&logs(&equal), &strict, &name) {
             counts.ratio_covered += usize::from(ratio.ci.is_some_and(|(low, high)| low <= 1.0 && 1.0 <= high));
             counts.said += usize::from(matches!(ratio.verdict, Verdict::Faster | Verdict::Slower));
@@ -243,7 +277,7 @@ fn until(source: &mut Source, repetitions: usize, name: &str, usual: f64) -> Unt
     let drift = 0.1 * rounds as f64 / MOST as f64 / 2.0;
     let drifts = source.noise == Noise::Drift;
     let (truth, usual) = if drifts { (1.0 + drift, 1.0 + drift) } else { (truth(source.noise), usual) };
-    let (means, medians) = (mean_interval(&all[..rounds], name), typical_interval(&all[..rounds], name));
+    let (means, medians) = (of_mean(&all[..rounds], name), of_typical(&all[..rounds], name));
     let off =
         |found: Option<(f64, Option<(f64, f64)>)>, truth: f64| found.map_or(0.0, |(value, _)| value / truth - 1.0);
     Until {

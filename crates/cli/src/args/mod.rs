@@ -119,7 +119,7 @@ Examples:
 
 First stands whether the runs can be believed: valid, degraded, invalid, with reasons. Then for each machine, model and workload:
 speeds with 95% intervals; latency (TTFT, TPOT and its percentiles over the steps, end to end, and in a wide terminal the
-typical TPOT: that of the launches' median repetitions); memory (weights, KV cache, peak
+typical step: what decode does when nothing holds it up); memory (weights, KV cache, peak
 resident, anonymous and device memory) and start (load, warm-up, what the first token of a cold engine costs more). Then
 ratios with a verdict, the share of memory bandwidth and arithmetic that each case uses with J/token where somebody counts
 energy, what changed during the run, and repetitions that something held up.

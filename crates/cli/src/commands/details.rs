@@ -9,8 +9,6 @@ use tokometer_core::analyze::{EngineLabels, Estimate, Group, StepTimes};
 const FOR_P95: usize = 20;
 /// The same of the 99th.
 const FOR_P99: usize = 100;
-/// Repetitions of a launch whose median is not their mean.
-const FOR_MEDIAN: usize = 3;
 
 /// Two tables of the cases that were measured; columns that nobody filled are left out, and so is an empty table.
 pub fn show(session: &Session<'_>, groups: &[&Group], labels: &EngineLabels) {
@@ -36,7 +34,7 @@ fn latency(groups: &[&Group], name: impl Fn(&Group) -> String) -> Option<Table> 
         ("p99", Align::Right),
         ("longest", Align::Right),
         ("E2E ms", Align::Right),
-        ("typical TPOT", Align::Right),
+        ("typical step", Align::Right),
     ]);
     let mean = |estimate: &Option<Estimate>| estimate.as_ref().map(with_interval).unwrap_or_default();
     let step = |group: &Group, least: usize, of: fn(&StepTimes) -> f64| {
@@ -52,14 +50,9 @@ fn latency(groups: &[&Group], name: impl Fn(&Group) -> String) -> Option<Table> 
             step(group, FOR_P99, |steps| steps.p99.ms),
             step(group, 1, |steps| steps.max_ms),
             mean(&group.e2e),
-            group.tpot.as_ref().filter(|tpot| tpot.n >= FOR_MEDIAN * tpot.launches).map(typical).unwrap_or_default(),
+            group.typical.map(|typical| plus_minus(typical.step_ms, typical.ci)).unwrap_or_default(),
         ]
     })
-}
-
-/// What is typical, with half its interval.
-fn typical(estimate: &Estimate) -> String {
-    plus_minus(estimate.typical, estimate.typical_ci)
 }
 
 /// How much memory it takes, at its highest where that changes, and how long a start.

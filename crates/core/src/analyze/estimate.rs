@@ -1,6 +1,6 @@
 //! One figure of a group: its samples and what they say.
 
-use super::bootstrap::{mean_interval, typical_interval};
+use super::bootstrap::mean_interval;
 use serde::{Deserialize, Serialize};
 
 /// A figure with its spread. Samples are one value per repetition, in the order of measurement.
@@ -32,11 +32,6 @@ pub struct Estimate {
     pub max: f64,
     /// 95% confidence interval of the mean; `None` for a single sample. See [`mean_interval`].
     pub ci: Option<(f64, f64)>,
-    /// What happens when nothing out of the ordinary does: the mean of the medians of the launches, or of the rounds of a single
-    /// one. See [`typical_interval`].
-    pub typical: f64,
-    /// Its 95% confidence interval; `None` for a single launch of one round.
-    pub typical_ci: Option<(f64, f64)>,
     /// The samples.
     pub samples: Vec<f64>,
 }
@@ -49,7 +44,6 @@ impl Estimate {
             return None;
         }
         let (mean, ci) = mean_interval(by_launch, seed_name)?;
-        let (typical, typical_ci) = typical_interval(by_launch, seed_name)?;
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         let n = samples.len();
@@ -69,8 +63,6 @@ impl Estimate {
             p99: quantile(&sorted, 0.99),
             max: sorted[n - 1],
             ci,
-            typical,
-            typical_ci,
             samples,
         })
     }
@@ -84,11 +76,9 @@ impl Estimate {
             let first = estimate.samples[0];
             let times: Vec<Vec<f64>> =
                 by_launch.iter().map(|launch| launch.iter().map(|speed| first / speed).collect()).collect();
-            let speed = |(time, ci): (f64, Option<(f64, f64)>)| {
-                (first / time, ci.map(|(low, high)| (first / high, first / low)))
-            };
-            (estimate.mean, estimate.ci) = speed(mean_interval(&times, seed_name)?);
-            (estimate.typical, estimate.typical_ci) = speed(typical_interval(&times, seed_name)?);
+            let (mean, ci) = mean_interval(&times, seed_name)?;
+            estimate.mean = first / mean;
+            estimate.ci = ci.map(|(low, high)| (first / high, first / low));
         }
         Some(estimate)
     }
@@ -115,7 +105,7 @@ mod tests {
     #[test]
     fn known_figures() {
         let estimate = Estimate::new(&[vec![2.0, 4.0], vec![4.0, 4.0, 5.0, 5.0, 7.0, 9.0]], "x").unwrap();
-        assert_eq!((estimate.n, estimate.launches, estimate.median, estimate.typical), (8, 2, 4.5, 4.0));
+        assert_eq!((estimate.n, estimate.launches, estimate.median), (8, 2, 4.5));
         assert!((estimate.mean - 5.0).abs() < 1e-12);
         assert!((estimate.std_dev.unwrap() - 2.138_089_935_299_395).abs() < 1e-12);
         assert_eq!((estimate.min, estimate.max, estimate.p25, estimate.p75), (2.0, 9.0, 4.0, 5.5));
@@ -125,7 +115,7 @@ mod tests {
     fn a_mean_of_speeds_is_work_over_time() {
         // As many tokens at 10 tokens/s as at 30 take 4/3 of the time that both take at 20.
         let speed = Estimate::of_speed(&[vec![10.0], vec![30.0]], "x").unwrap();
-        assert!((speed.mean - 15.0).abs() < 1e-12 && speed.typical == speed.mean, "{speed:?}");
+        assert!((speed.mean - 15.0).abs() < 1e-12, "{speed:?}");
         let (low, high) = speed.ci.unwrap();
         assert!(low > 0.0 && low < 15.0 && high > 15.0);
         assert_eq!(Estimate::of_speed(&[vec![500.0; 3], vec![500.0; 3]], "x").unwrap().mean, 500.0);

@@ -112,9 +112,10 @@ fn grows(group: &Group) -> Option<Finding> {
 
 /// Repetitions that something held up.
 fn held_up(group: &Group) -> Option<Finding> {
-    let decode = group.decode.as_ref()?;
-    let stalls = stalls(&group.repetitions, group.tpot.as_ref()?)?;
-    let interval = decode.typical_ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})"));
+    let (tpot, typical) = (group.tpot.as_ref()?, group.typical.as_ref()?);
+    let stalls = stalls(&group.repetitions, tpot.mean, typical)?;
+    let (speed, ci) = typical.tok_s();
+    let interval = ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})"));
     let text = format!(
         "Something held up {} of {} repetitions of {} (that means {:.1} to {:.1}% of them, if one does not call the next): the worst \
          took {:.1} times as long as the others of its round. The mean time per token is {:+.1}% off the typical one, that of {:.2} tokens/s{}.",
@@ -125,7 +126,7 @@ fn held_up(group: &Group) -> Option<Finding> {
         stalls.share_ci.1 * 100.0,
         stalls.worst,
         stalls.cost * 100.0,
-        decode.typical,
+        speed,
         interval.unwrap_or_default(),
     );
     Some(Finding { text, established: true })

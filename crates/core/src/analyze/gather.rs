@@ -7,7 +7,7 @@ use super::repetition::{cold_steps, figures};
 use super::steps::order;
 use super::surroundings::Around;
 use super::validity::Runs;
-use super::{Analysis, Estimate, Group, GroupKey, Repetition, StepTimes, Validity};
+use super::{Analysis, Estimate, Group, GroupKey, Repetition, StepTimes, Typical, Validity};
 use crate::engine::{ENGINES, LABELS};
 use crate::fingerprint;
 use crate::parallel::on_all_cores;
@@ -203,6 +203,7 @@ impl Gathered {
         Group {
             decode: estimate("decode", true, |r| r.decode_tok_s),
             tpot: estimate("tpot", false, |r| r.tpot_ms),
+            typical: Typical::new(&by_unit(&repetitions, |r| r.step_ms.or(r.tpot_ms)), &format!("{name}\0typical")),
             ttft: estimate("ttft", false, |r| r.ttft_ms),
             prefill: estimate("prefill", true, |r| r.prefill_tok_s),
             e2e: estimate("e2e", false, |r| r.e2e_ms),

@@ -1,7 +1,7 @@
 //! A group: all repetitions of one case on one host, with its figures and its labels. `gather` makes it.
 
 use super::drift::{Change, Growth};
-use super::{Estimate, Repetition, StepTimes, Surroundings};
+use super::{Estimate, Repetition, StepTimes, Surroundings, Typical};
 use crate::record::{SampleUnit, ThroughputSource};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,6 +66,8 @@ pub struct Group {
     pub decode: Option<Estimate>,
     /// Time per output token, ms.
     pub tpot: Option<Estimate>,
+    /// The decode step when nothing out of the ordinary happens.
+    pub typical: Option<Typical>,
     /// Time to first token, ms.
     pub ttft: Option<Estimate>,
     /// Prefill speed, tokens/s.

@@ -62,7 +62,7 @@ pub use resources::{Amount, Resource, resources};
 pub use roofline::{Roofline, flop_per_token, roofline};
 pub use scores::{Score, Unscored, scores, unscored};
 pub use sets::{Shown, by_key, largest};
-pub use stalls::{Stalls, stalls};
+pub use stalls::{Stalls, Typical, stalls};
 pub use steps::{Percentile, StepTimes, effective_size};
 pub use store::{of_table, stored};
 pub use student::t_critical;

@@ -1,5 +1,6 @@
 //! One repetition's figures, from the steps of its series.
 
+use super::bootstrap::median;
 use crate::record::{Phase, SampleUnit, Series, Step};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub struct Repetition {
     pub decode_tok_s: Option<f64>,
     /// Time per output token, ms: (t_last - t_first) / (n - 1).
     pub tpot_ms: Option<f64>,
+    /// Median time of its decode steps for each token, ms.
+    pub step_ms: Option<f64>,
     /// Time to first token, ms.
     pub ttft_ms: Option<f64>,
     /// Prefill speed, tokens/s: prompt tokens / TTFT.
@@ -59,6 +62,7 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
     vec![Repetition {
         decode_tok_s: total.map(|ms| n * 1000.0 / ms),
         tpot_ms: total.map(|ms| ms / n),
+        step_ms: total.and_then(|_| middle(decode)),
         ttft_ms: ttft,
         prefill_tok_s: prefill.and_then(|step| Some(f64::from(step.tokens?) * 1000.0 / step.total_ms?)),
         e2e_ms: ttft.map(|first| first + total.unwrap_or(0.0)),
@@ -67,6 +71,13 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
         growth_ms: slope(decode),
         ..place
     }]
+}
+
+/// The median time of steps for each token, ms; `None` where one has no time.
+fn middle(steps: &[&Step]) -> Option<f64> {
+    let each = |step: &&Step| Some(step.total_ms? / f64::from(step.tokens.unwrap_or(1).max(1)));
+    let times: Vec<f64> = steps.iter().map(each).collect::<Option<_>>()?;
+    (!times.is_empty()).then(|| median(&times))
 }
 
 /// Slope of the times of steps over their position in the context, ms per token.
@@ -116,6 +127,9 @@ mod tests {
         let repetition = figures(&one("a", "run", 1, 1, &ms), 0).remove(0);
         assert!((repetition.growth_ms.unwrap() - 0.25).abs() < 1e-12, "{repetition:?}");
         assert_eq!(repetition.run.as_deref(), Some("run"));
+        assert_eq!((repetition.tpot_ms, repetition.step_ms), (Some(12.375), Some(12.375)));
+        let hiccup = figures(&one("a", "run", 1, 1, &[10.0, 10.0, 90.0, 10.0]), 0).remove(0);
+        assert_eq!((hiccup.tpot_ms, hiccup.step_ms), (Some(30.0), Some(10.0)));
         assert_eq!(figures(&one("a", "run", 1, 1, &ms[..8]), 0)[0].growth_ms, None);
     }
 }

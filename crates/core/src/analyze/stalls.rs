@@ -3,10 +3,10 @@
 //! A mean hangs on what happens rarely, and a short run has seen it once or never. So what is rare is told by itself: how many
 //! repetitions it hit, between which shares of all it lies if one does not call the next (E. Wilson's score interval, "Probable
 //! inference, the law of succession, and statistical inference", Journal of the American Statistical Association 22, 1927), and
-//! what it costs the mean. [`typical_interval`](super::typical_interval) is the figure without it.
+//! what it costs the mean. [`Typical`] is the figure without it.
 
-use super::bootstrap::median;
-use super::{Estimate, Repetition};
+use super::Repetition;
+use super::bootstrap::{median, typical_interval};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,31 @@ const FEWEST: usize = 3;
 const RARE: f64 = 0.2;
 /// 97.5% quantile of the normal distribution.
 const Z: f64 = 1.959_964;
+
+/// The decode step when nothing out of the ordinary happens: the mean over launches (of a single one over its rounds) of the
+/// median over repetitions of the median over steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Typical {
+    /// Time for a token, ms.
+    pub step_ms: f64,
+    /// Its 95% confidence interval; `None` for a single launch of one round.
+    pub ci: Option<(f64, f64)>,
+}
+
+impl Typical {
+    /// From the median steps of repetitions, ms, grouped by launch or round. `None` if there is none, or one that is no number.
+    pub fn new(by_unit: &[Vec<f64>], seed_name: &str) -> Option<Typical> {
+        if by_unit.iter().flatten().any(|ms| !ms.is_finite()) {
+            return None;
+        }
+        typical_interval(by_unit, seed_name).map(|(step_ms, ci)| Typical { step_ms, ci })
+    }
+
+    /// The same as a speed, tokens/s, with its interval.
+    pub fn tok_s(&self) -> (f64, Option<(f64, f64)>) {
+        (1000.0 / self.step_ms, self.ci.map(|(low, high)| (1000.0 / high, 1000.0 / low)))
+    }
+}
 
 /// Repetitions of a case that were held up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,9 +64,9 @@ pub struct Stalls {
 /// A launch's part in a round of a run.
 type Visit<'a> = (usize, Option<&'a str>, Option<u32>);
 
-/// What held up the decode of a case, by its time per token (`tpot`); `None` where nothing did, or where so much did that it is
-/// no exception.
-pub fn stalls(repetitions: &[Repetition], tpot: &Estimate) -> Option<Stalls> {
+/// What held up the decode of a case with this mean time per token, ms; `None` where nothing did, or where so much did that it is no
+/// exception.
+pub fn stalls(repetitions: &[Repetition], tpot_ms: f64, typical: &Typical) -> Option<Stalls> {
     let mut visits: BTreeMap<Visit<'_>, Vec<f64>> = BTreeMap::new();
     for repetition in repetitions {
         if let Some(time) = repetition.tpot_ms {
@@ -67,7 +92,7 @@ pub fn stalls(repetitions: &[Repetition], tpot: &Estimate) -> Option<Stalls> {
         return None;
     }
     let worst = held.into_iter().fold(1.0, f64::max);
-    Some(Stalls { n, of, share_ci: wilson(n as f64, of as f64), worst, cost: tpot.mean / tpot.typical - 1.0 })
+    Some(Stalls { n, of, share_ci: wilson(n as f64, of as f64), worst, cost: tpot_ms / typical.step_ms - 1.0 })
 }
 
 /// The 95% interval of a share of which `n` of `of` were seen.
@@ -102,7 +127,7 @@ mod tests {
             }
         }
         let group = group(&all);
-        stalls(&group.repetitions, group.tpot.as_ref().unwrap())
+        stalls(&group.repetitions, group.tpot.as_ref().unwrap().mean, group.typical.as_ref().unwrap())
     }
 
     #[test]
