@@ -28,8 +28,8 @@ const SHARE: &str = "1%";
 const LONGEST: u64 = 300;
 /// Repetitions of one call of llama-bench.
 const CALL: &str = "5";
-/// What the first quantization is held against.
-const OTHER: &str = "int8";
+/// Whose speed is asked for, and what it is held against.
+const QUANTIZATIONS: &str = "nf4,int8";
 
 /// What is asked.
 struct Question<'a> {
@@ -56,26 +56,27 @@ struct Said {
 fn run(options: &Options) -> Result<Report> {
     let dir = paths::bench().join("precision");
     let model = options.model.as_deref().unwrap_or("synthetic:60M");
-    let first = options.quantize.as_deref().unwrap_or("nf4");
+    let asked = options.quantize.as_deref().unwrap_or(QUANTIZATIONS);
     let rounds = options.rounds.unwrap_or(5);
     let until = options.until.as_deref().unwrap_or(SHARE);
     let share = percent(until)?;
     let llama = llama_cpp::tools(&options.toolchain, &["llama-bench"])?;
     let program = llama.program("llama-bench");
-    let prepared = [first, OTHER].map(|quantize| tokometer::prepare(&dir, model, quantize));
-    let [one, other] = prepared;
-    let (one, other) = (one?, other?);
+    let quantizations: Vec<&str> = asked.split(',').collect();
+    let prepared = quantizations.iter().map(|quantize| tokometer::prepare(&dir, model, quantize));
+    let prepared = prepared.collect::<Result<Vec<_>>>()?;
     let threads = options.threads.to_string();
-    let questions = [
-        Question { quantizations: vec![first], files: vec![one.path.clone()], threads: threads.clone(), until, share },
-        Question {
-            quantizations: vec![first, OTHER],
-            files: vec![one.path.clone(), other.path.clone()],
-            threads: threads.clone(),
-            until,
-            share,
-        },
-    ];
+    // A speed, and where two are named their ratio.
+    let question = |n: usize| Question {
+        quantizations: quantizations[..n].to_vec(),
+        files: prepared[..n].iter().map(|one| one.path.clone()).collect(),
+        threads: threads.clone(),
+        until,
+        share,
+    };
+    let questions: Vec<Question<'_>> = (1..=quantizations.len().min(2)).map(question).collect();
+    let names: Vec<String> =
+        quantizations.iter().zip(&prepared).map(|(name, one)| format!("{name} ({})", one.native)).take(2).collect();
     let mut said: Vec<[Vec<Said>; 2]> = questions.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     for round in 1..=rounds {
         for (question, said) in questions.iter().zip(&mut said) {
@@ -95,9 +96,8 @@ fn run(options: &Options) -> Result<Report> {
     }
     Ok(Report {
         title: format!(
-            "{model}, {first} ({}) and {OTHER} ({}), {threads} threads, prefill {PROMPT}, decode {GENERATED}, {rounds} rounds; \
-             {LONGEST} s at most",
-            one.native, other.native
+            "{model}, {}, {threads} threads, prefill {PROMPT}, decode {GENERATED}, {rounds} rounds; {LONGEST} s at most",
+            names.join(" and ")
         ),
         table: table(&questions, &said),
         notes: vec![
