@@ -125,10 +125,7 @@ fn section(session: &Session<'_>, heading: &str, groups: &[&Group]) {
     details::show(session, groups, &labels);
     for group in groups {
         for reason in &group.failures {
-            terminal.line(&terminal.paint(
-                Style::Red,
-                &format!("failed: {} {}: {reason}", group.engine_label(), group.short_quantize_label()),
-            ));
+            terminal.line(&terminal.paint(Style::Red, &format!("failed: {}: {reason}", group.short_label())));
         }
     }
     if groups.iter().any(|group| !group.failures.is_empty()) {
@@ -276,13 +273,7 @@ fn summary(session: &Session<'_>, analysis: &Analysis, printed: &BTreeSet<String
         let Some(decode) = &group.decode else { continue };
         terminal.paragraph(
             Style::Plain,
-            &format!(
-                "{}: {} {}, {} tok/s",
-                heading(group),
-                group.engine_label(),
-                group.short_quantize_label(),
-                with_interval(decode)
-            ),
+            &format!("{}: {}, {} tok/s", heading(group), group.short_label(), with_interval(decode)),
         );
     }
     let intervals = "± is half of the 95% interval of the mean (Student's t over launches, of a single one over its rounds or repetitions); decode excludes prefill and warm-up";

@@ -1,7 +1,6 @@
 //! What `compare` shows beside speeds: memory, a start, energy.
 
 use super::Session;
-use super::compare::name;
 use crate::terminal::{Align, Style, Table};
 use tokometer_core::analyze::versus::Pair;
 use tokometer_core::analyze::{Amount, Group, Resource};
@@ -25,7 +24,7 @@ pub fn show(session: &Session<'_>, a: &[Group], pairs: &[Pair], resources: &[Res
     ]);
     for one in &other {
         table.row(vec![
-            name(&a[pairs[one.pair].a]),
+            a[pairs[one.pair].a].short_label(),
             format!("{} {}", one.figure, one.unit).trim_end().to_owned(),
             format!("{:.3}x", one.ratio),
             figure(&one.a),

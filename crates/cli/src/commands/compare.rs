@@ -36,7 +36,7 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
     let regressions = regressions(&found, &judge, limit);
     let obstacles: Vec<String> = pairs
         .iter()
-        .flat_map(|pair| pair.obstacles.iter().map(|text| format!("{}: {text}", name(&a[pair.a]))))
+        .flat_map(|pair| pair.obstacles.iter().map(|text| format!("{}: {text}", a[pair.a].short_label())))
         .collect();
     if !obstacles.is_empty() && !options.anyway {
         bail!(
@@ -68,7 +68,7 @@ pub fn compare(session: &Session<'_>, options: &Compare) -> Result<u8> {
     let Some(limit) = limit else { return Ok(OK) };
     for i in &regressions {
         let versus = &found[*i];
-        let what = name(&a[pairs[versus.pair].a]);
+        let what = a[pairs[versus.pair].a].short_label();
         session.terminal.error(&format!("{what}: {} is slower by more than {}", versus.metric, percent(limit)));
     }
     if code == OK {
@@ -104,11 +104,11 @@ impl Alone {
             let reason = failed_in(b, group).and_then(|failed| failed.failures.first());
             let reason = reason.and_then(|text| text.lines().next()).unwrap_or_default();
             let text = "measured in the first set, failed in the second";
-            session.terminal.error(&format!("{}: {text}: {reason}", name(group)));
+            session.terminal.error(&format!("{}: {text}: {reason}", group.short_label()));
         }
         for group in self.missing.iter().map(|i| &a[*i]) {
             let text = "measured in the first set and not in the second: whether it became slower is not known";
-            session.terminal.warn(&format!("{}: {text}", name(group)));
+            session.terminal.warn(&format!("{}: {text}", group.short_label()));
         }
     }
 }
@@ -213,11 +213,6 @@ fn raw(logs: &[PathBuf]) -> Result<Set> {
     Ok(Set::of(gatherer))
 }
 
-/// A case in a line.
-pub fn name(group: &Group) -> String {
-    format!("{} {}", group.engine_label(), group.short_quantize_label())
-}
-
 fn tell_differences(session: &Session<'_>, a: &[Group], b: &[Group], pairs: &[Pair]) {
     let terminal = session.terminal;
     for pair in pairs {
@@ -227,12 +222,12 @@ fn tell_differences(session: &Session<'_>, a: &[Group], b: &[Group], pairs: &[Pa
             .map(|text| (text, Style::Red))
             .chain(pair.differences.iter().map(|text| (text, Style::Dim)))
         {
-            terminal.paragraph(style, &format!("{}: {text}", name(&a[pair.a])));
+            terminal.paragraph(style, &format!("{}: {text}", a[pair.a].short_label()));
         }
     }
     let alone = |set: &[Group], used: &BTreeSet<usize>, which: &str| {
         let alone = (0..set.len()).filter(|i| !used.contains(i) && !set[*i].repetitions.is_empty());
-        let missing: Vec<String> = alone.map(|i| name(&set[i])).collect();
+        let missing: Vec<String> = alone.map(|i| set[i].short_label()).collect();
         if !missing.is_empty() {
             terminal.paragraph(Style::Dim, &format!("only in {which}: {}", missing.join(", ")));
         }

@@ -2,7 +2,6 @@
 //! told.
 
 use super::Session;
-use super::compare::name;
 use crate::terminal::{Align, Style, Table};
 use tokometer_core::analyze::versus::{Pair, Versus};
 use tokometer_core::analyze::{Group, Judge, Metric, Verdict};
@@ -27,7 +26,7 @@ pub fn show(session: &Session<'_>, (a, b): (&[Group], &[Group]), pairs: &[Pair],
     for versus in found {
         let (ratio, pair) = (&versus.ratio, &pairs[versus.pair]);
         table.row(vec![
-            name(&a[pair.a]),
+            a[pair.a].short_label(),
             versus.metric.to_owned(),
             format!("{:.3}x", ratio.ratio),
             judge.words(ratio.verdict),
@@ -39,7 +38,7 @@ pub fn show(session: &Session<'_>, (a, b): (&[Group], &[Group]), pairs: &[Pair],
         ]);
     }
     table.lines(terminal.width()).iter().for_each(|line| terminal.line(line));
-    let told = |versus: &Versus| format!("{} {}", name(&a[pairs[versus.pair].a]), versus.metric);
+    let told = |versus: &Versus| format!("{} {}", a[pairs[versus.pair].a].short_label(), versus.metric);
     advice(found, told).iter().for_each(|text| terminal.paragraph(Style::Plain, text));
     let apart = if found.iter().any(|versus| !versus.ratio.paired) {
         " \"apart\": measured in different runs, so what changed between them is in the ratio and in no interval."

@@ -79,8 +79,7 @@ fn table(analysis: &Analysis, rows: &[&Roofline]) -> Table {
 }
 
 fn case(analysis: &Analysis, roof: &Roofline) -> String {
-    let group = &analysis.groups[roof.group];
-    format!("{} {}", group.engine_label(), group.short_quantize_label())
+    analysis.groups[roof.group].short_label()
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

@@ -115,7 +115,7 @@ pub fn compare_pair(groups: &[Group], i: usize, j: usize, comparisons: usize) ->
     Some(Comparison {
         group: i,
         baseline: j,
-        against: format!("{} {}", b.engine_label(), b.short_quantize_label()),
+        against: b.short_label(),
         ratio: ratio.ratio,
         ci: ratio.ci.filter(|_| !itself),
         interval: ratio.interval.filter(|_| !itself),

@@ -148,6 +148,11 @@ impl Group {
         }
     }
 
+    /// The case in a few words: `llamacpp nf4 (Q4_K_M)`.
+    pub fn short_label(&self) -> String {
+        format!("{} {}", self.engine_label(), self.short_quantize_label())
+    }
+
     /// `prefill 512, decode 128`, with the depth where there is one; `decode 20 (counted)` of a log that does not tell.
     pub fn workload_label(&self) -> String {
         let mut parts = Vec::new();

@@ -145,7 +145,7 @@ fn place(group: &Group) -> String {
 
 fn name(group: &Group) -> String {
     let bits = group.key.bits_per_weight.map(|bits| format!(", {bits:.2} bits per weight")).unwrap_or_default();
-    format!("{} {}{bits}", group.engine_label(), group.short_quantize_label())
+    format!("{}{bits}", group.short_label())
 }
 
 /// The lower end of the interval of the decode speed.

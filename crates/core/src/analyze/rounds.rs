@@ -270,7 +270,7 @@ pub fn figures(groups: &[Group], metrics: &[&Metric]) -> Vec<Figure> {
             if !values.is_empty() {
                 let mean = |round: u32| values.get(&round).and_then(|all| metric.mean(all));
                 figures.push(Figure {
-                    case: format!("{} {}", group.engine_label(), group.short_quantize_label()),
+                    case: group.short_label(),
                     metric: metric.name.to_owned(),
                     per_round: (1..=rounds).map(mean).collect(),
                 });

@@ -224,7 +224,7 @@ fn panel_key(group: &Group, varied: &Varied) -> String {
 /// Engine, quantization and bits per weight.
 fn name(group: &Group) -> String {
     let bits = group.key.bits_per_weight.map(|bits| format!(", {bits:.2} bpw")).unwrap_or_default();
-    text::shorten(&format!("{} {}{bits}", group.engine_label(), group.short_quantize_label()), 12, 300.0)
+    text::shorten(&format!("{}{bits}", group.short_label()), 12, 300.0)
 }
 
 #[cfg(test)]
