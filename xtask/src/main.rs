@@ -44,7 +44,7 @@ const TASKS: &[Task] = &[
     Task { name: "build", arguments: "", about: "build tokometer and its workers side by side", run: build::main },
     Task {
         name: "bench",
-        arguments: "[NAME...] [--rounds N] [--model M] [--quantize Q] [--threads N] [--size 1GB] [--until 1%] [--dir DIR] [--log FILE] [--scratch DIR] [--with-python]",
+        arguments: "[NAME...] [--rounds N] [--model M] [--quantize Q[,Q]] [--threads N] [--size 1GB] [--until 1%] [--dir DIR] [--log FILE] [--scratch DIR] [--with-python]",
         about: "side-by-side benchmarks of Tokometer itself",
         run: bench::main,
     },

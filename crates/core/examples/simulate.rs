@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release --example simulate` prints a table in Markdown; 1,000 runs for each kind of noise. A run has a number
 //! of rounds; each round launches two cases, each with five repetitions; a number behind `--` is that of runs under `--until`.
-//! What is known is the time per token of every repetition, and that of its median step; speeds are judged by their ratios, so
-//! that times serve as well.
+//! What is known is the time per token of every repetition; its steps take equally long but for hiccups. Speeds are judged by
+//! their ratios, so that times serve as well.
 
 use std::thread;
 use tokometer_core::analyze::rounds::{Decision, Figure, Goal, Rule, decide};
@@ -111,19 +111,17 @@ impl Source {
                 _ => self.normal(),
             };
             let stalled = self.noise == Noise::Stalls && self.uniform() < 0.02;
-            let stall = match self.noise {
-                Noise::Stalls if stalled => 0.5,
-                Noise::Hiccups => {
-                    (0..STEPS).filter(|_| self.random.below(500) == 0).count() as f64 * 9.0 / STEPS as f64
-                }
-                _ => 0.0,
-            };
+            let stall = if stalled { 0.5 } else { 0.0 };
             let at = (2 * round + place) as f64 + i as f64 / self.repetitions as f64;
             let drift = if self.noise == Noise::Drift { 0.1 * at / (2 * self.rounds) as f64 } else { 0.0 };
-            let time = |held_up: f64| base * (1.0 + level + drift + spread * own + held_up);
-            // Some of many steps do not move the one in the middle.
-            let in_steps = if self.noise == Noise::Hiccups { stall } else { 0.0 };
-            all.push(Repetition { mean: time(stall), step: time(stall - in_steps) });
+            let usual = base * (1.0 + level + drift + spread * own);
+            let mut steps = vec![usual + base * stall; STEPS];
+            if self.noise == Noise::Hiccups {
+                let held_up = |step: &mut f64| *step += if self.random.below(500) == 0 { 9.0 * base } else { 0.0 };
+                steps.iter_mut().for_each(held_up);
+                steps.sort_by(f64::total_cmp);
+            }
+            all.push(Repetition { mean: steps.iter().sum::<f64>() / STEPS as f64, step: quantile(&steps, 0.5) });
         }
         all
     }

@@ -2,8 +2,9 @@
 //! llama-bench, called again and again. In turn, on the same files, and by one rule: what is independent is a call or a round of
 //! five repetitions, not the repetition; the 95% interval of their mean, whose spread is taken around a straight line, is looked at
 //! after 8, 10, 13, 17, ... of them, and is believed when it is narrow enough twice in a row. A ratio is taken round by round
-//! where a tool has rounds; of two calls of llama-bench, which knows none, it is that of two independent means. Two rounds of ours
-//! share a start of the engine; each call of llama-bench is one.
+//! where a tool has rounds; of two calls of llama-bench, which knows none, it is that of two independent means. Both decode after
+//! the prompt: llama-bench computes it once more for that. Two rounds of ours share a start of the engine; each call of
+//! llama-bench is one.
 //!
 //! Beside it stands what people read off llama-bench: when the interval was narrow if every repetition is taken as
 //! independent. What each says at the end is kept, too: answers that differ between rounds by more than they claim
@@ -63,6 +64,9 @@ fn run(options: &Options) -> Result<Report> {
     let llama = llama_cpp::tools(&options.toolchain, &["llama-bench"])?;
     let program = llama.program("llama-bench");
     let quantizations: Vec<&str> = asked.split(',').collect();
+    if quantizations.len() > 2 {
+        return Err(anyhow!(Usage(format!("--quantize takes one or two for this benchmark, not {asked:?}"))));
+    }
     let prepared = quantizations.iter().map(|quantize| tokometer::prepare(&dir, model, quantize));
     let prepared = prepared.collect::<Result<Vec<_>>>()?;
     let threads = options.threads.to_string();
@@ -74,9 +78,9 @@ fn run(options: &Options) -> Result<Report> {
         until,
         share,
     };
-    let questions: Vec<Question<'_>> = (1..=quantizations.len().min(2)).map(question).collect();
+    let questions: Vec<Question<'_>> = (1..=quantizations.len()).map(question).collect();
     let names: Vec<String> =
-        quantizations.iter().zip(&prepared).map(|(name, one)| format!("{name} ({})", one.native)).take(2).collect();
+        quantizations.iter().zip(&prepared).map(|(name, one)| format!("{name} ({})", one.native)).collect();
     let mut said: Vec<[Vec<Said>; 2]> = questions.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     for round in 1..=rounds {
         for (question, said) in questions.iter().zip(&mut said) {
@@ -218,14 +222,18 @@ fn of_all(figures: &[f64]) -> f64 {
 }
 
 fn llama_bench(program: &Path, question: &Question<'_>) -> Result<Said> {
-    let test = ["-p", PROMPT, "-n", GENERATED, "-t", &question.threads, "-r", CALL, "-o", "jsonl"];
+    // Decoding after the prompt, as ours is; it can do that only in a test of its own.
+    let common = ["-t", &question.threads, "-r", CALL, "-o", "jsonl"];
+    let tests = [["-p", PROMPT, "-n", "0", "-d", "0"], ["-p", "0", "-n", GENERATED, "-d", PROMPT]];
     let mut files: Vec<Calls> = question.files.iter().map(|_| Calls::default()).collect();
     let (mut early, mut narrow, mut looks) = (None, false, looks());
     let mut next = looks.next();
     let began = Instant::now();
     for calls in 1.. {
         for (file, calls) in question.files.iter().zip(&mut files) {
-            calls.take(&Cmd::new(program).arg("-m").arg(file).args(test).capture()?)?;
+            for (own, test) in calls.0.iter_mut().zip(tests) {
+                own.push(speeds(&Cmd::new(program).arg("-m").arg(file).args(test).args(common).capture()?)?);
+            }
         }
         let seconds = began.elapsed().as_secs_f64();
         let decode = of_all(&files.iter().map(|calls| mean(&calls.flat(1))).collect::<Vec<_>>());
@@ -257,17 +265,15 @@ fn looks() -> impl Iterator<Item = usize> {
 #[derive(Default)]
 struct Calls([Vec<Vec<f64>>; 2]);
 
-impl Calls {
-    /// What one call printed.
-    fn take(&mut self, text: &str) -> Result<()> {
-        for (own, line) in self.0.iter_mut().zip(text.lines().filter(|line| line.starts_with('{'))) {
-            let value: Value = serde_json::from_str(line)?;
-            let speeds = value["samples_ts"].as_array().ok_or_else(|| anyhow!("llama-bench reported no samples_ts"))?;
-            own.push(speeds.iter().filter_map(Value::as_f64).collect());
-        }
-        Ok(())
-    }
+/// The speed of every repetition that one call printed.
+fn speeds(text: &str) -> Result<Vec<f64>> {
+    let line = text.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+    let value: Value = serde_json::from_str(line).context("llama-bench printed no JSON")?;
+    let speeds = value["samples_ts"].as_array().ok_or_else(|| anyhow!("llama-bench reported no samples_ts"))?;
+    Ok(speeds.iter().filter_map(Value::as_f64).collect())
+}
 
+impl Calls {
     fn flat(&self, phase: usize) -> Vec<f64> {
         self.0[phase].concat()
     }
@@ -326,7 +332,7 @@ fn of_spread(squares: f64, df: f64, n: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Calls, around_line, half_width, half_widths, looks};
+    use super::{Calls, around_line, half_width, half_widths, looks, speeds};
 
     #[test]
     fn the_interval_is_students() {
@@ -340,11 +346,13 @@ mod tests {
     #[test]
     fn repetitions_of_one_call_are_one_look() {
         assert_eq!(looks().take(5).collect::<Vec<_>>(), [8, 10, 13, 17, 22]);
-        let line = |speeds: [f64; 2]| format!("{{\"samples_ts\":{speeds:?}}}\n");
+        let line = |speed: f64| format!("log line\n{{\"samples_ts\":[{speed},{speed}]}}\n");
         let mut calls = Calls::default();
         for speed in [100.0, 110.0] {
-            calls.take(&format!("{}log line\n{}", line([speed; 2]), line([2.0 * speed; 2]))).unwrap();
+            calls.0[0].push(speeds(&line(speed)).unwrap());
+            calls.0[1].push(speeds(&line(2.0 * speed)).unwrap());
         }
+        assert!(speeds("nothing").is_err());
         assert_eq!((calls.means(0), calls.means(1)), (vec![100.0, 110.0], vec![200.0, 220.0]));
         let one = std::slice::from_ref(&calls);
         let [by_calls, by_repetitions] = [Calls::means, Calls::flat].map(|of| half_widths(one, of, half_width)[1]);

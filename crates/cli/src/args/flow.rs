@@ -18,7 +18,7 @@ fn flowing(command: Command) -> Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, flowing))
 }
 
-/// Lines of a paragraph become one. What is indented stands by itself, and so does a heading that ends in a colon.
+/// Lines of a paragraph become one. What is indented stands by itself, and so does a heading: a first line that ends in a colon.
 fn joined(text: &str) -> String {
     let mut all = String::with_capacity(text.len());
     let mut open = false;
@@ -28,7 +28,7 @@ fn joined(text: &str) -> String {
             all.push(if open && flows { ' ' } else { '\n' });
         }
         all.push_str(line);
-        open = flows && !line.ends_with(':');
+        open = flows && (open || !line.ends_with(':'));
     }
     all
 }
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn paragraphs_are_joined_and_examples_are_not() {
-        let text = "Examples:\n  tokometer run\n  tokometer all\n\nA line\nand its rest.\nMore.\n\nLast:\n  x";
-        let expected = "Examples:\n  tokometer run\n  tokometer all\n\nA line and its rest. More.\n\nLast:\n  x";
+        let text = "Examples:\n  tokometer run\n  tokometer all\n\nA line\nand this:\nits rest.\n\nLast:\n  x";
+        let expected = "Examples:\n  tokometer run\n  tokometer all\n\nA line and this: its rest.\n\nLast:\n  x";
         assert_eq!(joined(text), expected);
     }
 

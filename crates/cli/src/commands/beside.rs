@@ -5,14 +5,14 @@ use crate::terminal::{Align, Style, Table};
 use tokometer_core::analyze::versus::Pair;
 use tokometer_core::analyze::{Amount, Group, Resource};
 
-/// Ratios nearer to 1 than this are told in a sentence, all in one.
+/// Ratios of amounts that are no means are told in a sentence, all in one, where they are nearer to 1 than this.
 const EQUAL: f64 = 0.005;
 
 /// The table of what differs, and the names of what does not.
 pub fn show(session: &Session<'_>, a: &[Group], pairs: &[Pair], resources: &[Resource]) {
     let terminal = session.terminal;
     let (equal, other): (Vec<&Resource>, Vec<&Resource>) =
-        resources.iter().partition(|one| (one.ratio - 1.0).abs() < EQUAL);
+        resources.iter().partition(|one| !one.is_mean && (one.ratio - 1.0).abs() < EQUAL);
     let mut table = Table::new(&[
         ("case", Align::Left),
         ("takes", Align::Left),

@@ -115,6 +115,20 @@ fn a_resident_worker_loads_once_and_is_warmed_up_at_each_visit() {
     }
 }
 
+/// Five probes come whatever the rounds take, four of them behind a round; then only now and then.
+#[test]
+fn a_case_that_computed_last_is_not_warmed_up_again() {
+    let dir = Dir::new("warm");
+    run_cases(&dir, &["nf4"], &["--rounds", "8", "--launches", "1", "--repetitions", "1", "--resident", "always"]);
+    let all = logs(&dir);
+    let readings = of_kind(&all[0], "probe").into_iter().map(|event| event["reading"]["threads"] != 0);
+    assert_eq!(readings.collect::<Vec<_>>(), [true, true, true, true, true, false, false, false, false, true]);
+    let kinds = all[0].iter().filter_map(|event| event["event"].as_str());
+    let computed: Vec<&str> = kinds.filter(|kind| ["warmup", "repetition"].contains(kind)).collect();
+    let (cold, warm) = (["warmup", "repetition"].repeat(5), ["repetition"; 3]);
+    assert_eq!(computed, [&cold[..], &warm].concat());
+}
+
 #[test]
 fn launches_are_spread_over_the_rounds() {
     let dir = Dir::new("spread");

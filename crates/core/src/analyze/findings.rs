@@ -117,8 +117,8 @@ fn held_up(group: &Group) -> Option<Finding> {
     let (speed, ci) = typical.tok_s();
     let interval = ci.map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})"));
     let text = format!(
-        "Something held up {} of {} repetitions of {} (that means {:.1} to {:.1}% of them, if one does not call the next): the worst \
-         took {:.1} times as long as the others of its round. The mean time per token is {:+.1}% off the typical one, that of {:.2} tokens/s{}.",
+        "Something held up {} of {} repetitions of {}; of all repetitions that is {:.1} to {:.1}% (95% interval, if one stall does not \
+         bring the next). The worst took {:.1} times as long as the others of its round. The mean time per token is {:+.1}% off the typical one, that of {:.2} tokens/s{}.",
         stalls.n,
         stalls.of,
         name(group),

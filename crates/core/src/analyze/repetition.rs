@@ -17,7 +17,7 @@ pub struct Repetition {
     pub decode_tok_s: Option<f64>,
     /// Time per output token, ms: (t_last - t_first) / (n - 1).
     pub tpot_ms: Option<f64>,
-    /// Median time of its decode steps for each token, ms.
+    /// Median time of its decode steps, ms, where each is one token.
     pub step_ms: Option<f64>,
     /// Time to first token, ms.
     pub ttft_ms: Option<f64>,
@@ -73,11 +73,11 @@ pub(super) fn figures(series: &Series, launch: usize) -> Vec<Repetition> {
     }]
 }
 
-/// The median time of steps for each token, ms; `None` where one has no time.
+/// The median time of steps, ms; `None` where one has no time or several tokens: what comes in bursts has no typical step.
 fn middle(steps: &[&Step]) -> Option<f64> {
-    let each = |step: &&Step| Some(step.total_ms? / f64::from(step.tokens.unwrap_or(1).max(1)));
+    let each = |step: &&Step| step.total_ms.filter(|_| step.tokens.is_none_or(|tokens| tokens == 1));
     let times: Vec<f64> = steps.iter().map(each).collect::<Option<_>>()?;
-    (!times.is_empty()).then(|| median(&times))
+    (!times.is_empty()).then(|| median(&times)).filter(|ms| *ms > 0.0)
 }
 
 /// Slope of the times of steps over their position in the context, ms per token.
@@ -130,6 +130,11 @@ mod tests {
         assert_eq!((repetition.tpot_ms, repetition.step_ms), (Some(12.375), Some(12.375)));
         let hiccup = figures(&one("a", "run", 1, 1, &[10.0, 10.0, 90.0, 10.0]), 0).remove(0);
         assert_eq!((hiccup.tpot_ms, hiccup.step_ms), (Some(30.0), Some(10.0)));
+        // Three chunks that come together after one that was waited for.
+        assert_eq!(figures(&one("a", "run", 1, 1, &[40.0, 0.0, 0.0, 0.0]), 0)[0].step_ms, None);
+        let mut chunks = one("a", "run", 1, 1, &[10.0; 4]);
+        chunks.steps[2].tokens = Some(3);
+        assert_eq!(figures(&chunks, 0)[0].step_ms, None);
         assert_eq!(figures(&one("a", "run", 1, 1, &ms[..8]), 0)[0].growth_ms, None);
     }
 }

@@ -14,6 +14,8 @@ pub struct Resource {
     pub figure: &'static str,
     /// Its unit.
     pub unit: &'static str,
+    /// Whether it is a mean of what was measured several times, and not a size or a peak.
+    pub is_mean: bool,
     /// Of the first case.
     pub a: Amount,
     /// Of the second case.
@@ -41,29 +43,29 @@ impl Amount {
     }
 }
 
-/// Name, unit, and where it stands in a group.
-type Figure = (&'static str, &'static str, fn(&Group) -> Option<Amount>);
+/// Name, unit, whether it is a mean, and where it stands in a group.
+type Figure = (&'static str, &'static str, bool, fn(&Group) -> Option<Amount>);
 
 const FIGURES: &[Figure] = &[
-    ("bits per weight", "", |group| Some(Amount { value: group.key.bits_per_weight?, ci: None })),
-    ("weights", "GB", |group| Amount::bytes(group.key.weights_bytes)),
-    ("KV cache", "GB", |group| Amount::bytes(group.kv_bytes)),
-    ("peak RSS", "GB", |group| Amount::bytes(group.peak_rss_bytes)),
-    ("peak anonymous", "GB", |group| Amount::bytes(group.peak_anon_bytes)),
-    ("peak on device", "GB", |group| Amount::bytes(group.peak_device_bytes)),
-    ("load", "ms", |group| Amount::mean(group.load.as_ref())),
-    ("first-token penalty", "ms", |group| Amount::mean(group.first_token_penalty.as_ref())),
-    ("energy", "J/token", |group| Amount::mean(group.surroundings.joules_per_token.as_ref())),
+    ("bits per weight", "", false, |group| Some(Amount { value: group.key.bits_per_weight?, ci: None })),
+    ("weights", "GB", false, |group| Amount::bytes(group.key.weights_bytes)),
+    ("KV cache", "GB", false, |group| Amount::bytes(group.kv_bytes)),
+    ("peak RSS", "GB", false, |group| Amount::bytes(group.peak_rss_bytes)),
+    ("peak anonymous", "GB", false, |group| Amount::bytes(group.peak_anon_bytes)),
+    ("peak on device", "GB", false, |group| Amount::bytes(group.peak_device_bytes)),
+    ("load", "ms", true, |group| Amount::mean(group.load.as_ref())),
+    ("first-token penalty", "ms", true, |group| Amount::mean(group.first_token_penalty.as_ref())),
+    ("energy", "J/token", true, |group| Amount::mean(group.surroundings.joules_per_token.as_ref())),
 ];
 
 /// Every figure that both cases of a pair have, pair by pair; without those that are not above 0, as a penalty that there is none
 /// of: they have no ratio.
 pub fn resources(a: &[Group], b: &[Group], pairs: &[Pair]) -> Vec<Resource> {
     let of_pair = |(pair, two): (usize, &Pair)| -> Vec<Resource> {
-        let both = |(figure, unit, of): &Figure| {
+        let both = |(figure, unit, is_mean, of): &Figure| {
             let (a, b) = (of(&a[two.a])?, of(&b[two.b])?);
             let ratio = (a.value > 0.0 && b.value > 0.0).then(|| b.value / a.value)?;
-            Some(Resource { pair, figure, unit, a, b, ratio })
+            Some(Resource { pair, figure, unit, is_mean: *is_mean, a, b, ratio })
         };
         FIGURES.iter().filter_map(both).collect()
     };

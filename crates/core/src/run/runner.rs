@@ -154,12 +154,12 @@ impl<'a> Runner<'a> {
     fn visit(&mut self, index: usize, place: Place) -> Result<()> {
         let repetitions = u64::from(self.options.schedule.repetitions);
         let progress = self.progress(place.round);
-        let cold = self.computed.replace(index) != Some(index);
         let case = &mut self.cases[index];
         if case.given_up {
             self.task.advance(repetitions);
             return Ok(());
         }
+        let cold = self.computed.replace(index) != Some(index);
         if case.live.as_ref().is_some_and(|live| self.restarts.due(live.started_in, place.round)) {
             case.leave(false);
         }
