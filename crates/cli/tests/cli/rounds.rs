@@ -119,7 +119,11 @@ fn a_resident_worker_loads_once_and_is_warmed_up_at_each_visit() {
 #[test]
 fn a_case_that_computed_last_is_not_warmed_up_again() {
     let dir = Dir::new("warm");
-    run_cases(&dir, &["nf4"], &["--rounds", "8", "--launches", "1", "--repetitions", "1", "--resident", "always"]);
+    run_cases(
+        &dir,
+        &["--quantize", "nf4"],
+        &["--rounds", "8", "--launches", "1", "--repetitions", "1", "--resident", "always"],
+    );
     let all = logs(&dir);
     let readings = of_kind(&all[0], "probe").into_iter().map(|event| event["reading"]["threads"] != 0);
     assert_eq!(readings.collect::<Vec<_>>(), [true, true, true, true, true, false, false, false, false, true]);
