@@ -1,6 +1,6 @@
 //! How long it takes to know a speed, and the ratio of two, to ±1% or another share (`--until 3%`): `tokometer run --until` against
 //! llama-bench, called again and again. In turn, on the same files, and by one rule: what is independent is a call or a round of
-//! five repetitions, not the repetition; the 95% interval of their mean, whose spread is taken around a straight line, is looked at
+//! five repetitions, not the repetition; the 95% interval of their mean, whose spread (of a speed) is taken around a straight line, is looked at
 //! after 8, 10, 13, 17, ... of them, and is believed when it is narrow enough twice in a row. A ratio is taken round by round
 //! where a tool has rounds; of two calls of llama-bench, which knows none, it is that of two independent means. Both decode after
 //! the prompt: llama-bench computes it once more for that. Two rounds of ours share a start of the engine; each call of
@@ -243,7 +243,9 @@ fn llama_bench(program: &Path, question: &Question<'_>) -> Result<Said> {
         }
         let mut reached = false;
         if next == Some(calls) {
-            let now = half_widths(&files, Calls::means, around_line).iter().all(|width| *width <= question.share);
+            // As ours: a drift is taken out of a speed; of a ratio it is none.
+            let width = if files.len() > 1 { half_width } else { around_line };
+            let now = half_widths(&files, Calls::means, width).iter().all(|width| *width <= question.share);
             reached = narrow && now;
             (narrow, next) = (now, looks.next());
         }

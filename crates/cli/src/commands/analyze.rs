@@ -167,6 +167,16 @@ pub fn with_interval(estimate: &Estimate) -> String {
     plus_minus(estimate.mean, estimate.ci)
 }
 
+/// Decimals with which a figure has so many significant digits; six at most.
+pub fn decimals(value: f64, significant: u8) -> usize {
+    (f64::from(significant) - 1.0 - value.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize
+}
+
+/// Half an interval with so many decimals; nothing without one.
+pub fn half(interval: Option<(f64, f64)>, decimals: usize) -> String {
+    interval.map(|(low, high)| format!("{:.decimals$}", (high - low) / 2.0)).unwrap_or_default()
+}
+
 /// A figure and half its interval.
 pub fn plus_minus(value: f64, interval: Option<(f64, f64)>) -> String {
     match interval {

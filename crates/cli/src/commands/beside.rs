@@ -1,6 +1,7 @@
 //! What `compare` shows beside speeds: memory, a start, energy.
 
 use super::Session;
+use super::analyze::{self, decimals};
 use crate::terminal::{Align, Style, Table};
 use tokometer_core::analyze::versus::Pair;
 use tokometer_core::analyze::{Amount, Group, Resource};
@@ -51,16 +52,12 @@ pub fn show(session: &Session<'_>, a: &[Group], pairs: &[Pair], resources: &[Res
 
 /// With four significant digits.
 fn figure(amount: &Amount) -> String {
-    format!("{:.*}", digits(amount), amount.value)
+    format!("{:.*}", decimals(amount.value, 4), amount.value)
 }
 
 /// Half the 95% interval, where there is one, with as many decimals.
 fn half(amount: &Amount) -> String {
-    amount.ci.map(|(low, high)| format!("{:.*}", digits(amount), (high - low) / 2.0)).unwrap_or_default()
-}
-
-fn digits(amount: &Amount) -> usize {
-    (3.0 - amount.value.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize
+    analyze::half(amount.ci, decimals(amount.value, 4))
 }
 
 #[cfg(test)]

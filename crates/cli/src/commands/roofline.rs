@@ -1,7 +1,7 @@
 //! How much of what the machine can do each case uses.
 
 use super::Session;
-use super::analyze::heading;
+use super::analyze::{decimals, half, heading};
 use crate::terminal::{Align, Style, Table};
 use std::collections::BTreeSet;
 use tokometer_core::analyze::{Analysis, Estimate, Roofline, by_key};
@@ -72,7 +72,7 @@ fn table(analysis: &Analysis, rows: &[&Roofline]) -> Table {
             number(roof.roof_gflops, 0),
             number(roof.compute_percent, 0),
             joules.map(joules_text).unwrap_or_default(),
-            joules.and_then(joules_half).unwrap_or_default(),
+            joules.map(joules_half).unwrap_or_default(),
         ]);
     }
     table
@@ -88,17 +88,12 @@ fn number(value: Option<f64>, digits: usize) -> String {
 
 /// With three significant digits.
 fn joules_text(joules: &Estimate) -> String {
-    format!("{:.*}", joules_digits(joules), joules.mean)
+    format!("{:.*}", decimals(joules.mean, 3), joules.mean)
 }
 
 /// Half the 95% interval, with as many decimals.
-fn joules_half(joules: &Estimate) -> Option<String> {
-    let (low, high) = joules.ci?;
-    Some(format!("{:.*}", joules_digits(joules), (high - low) / 2.0))
-}
-
-fn joules_digits(joules: &Estimate) -> usize {
-    (2.0 - joules.mean.abs().max(1e-6).log10().floor()).clamp(0.0, 6.0) as usize
+fn joules_half(joules: &Estimate) -> String {
+    half(joules.ci, decimals(joules.mean, 3))
 }
 
 #[cfg(test)]
@@ -110,6 +105,6 @@ mod tests {
         let text = |joules: f64| joules_text(&Estimate::new(&[vec![joules]], "x").unwrap());
         assert_eq!([123.4, 1.234, 0.01234, 0.0].map(text), ["123", "1.23", "0.0123", "0.000000"]);
         let several = Estimate::new(&[vec![1.0], vec![1.1], vec![0.9]], "x").unwrap();
-        assert_eq!((joules_text(&several).as_str(), joules_half(&several).as_deref()), ("1.00", Some("0.25")));
+        assert_eq!((joules_text(&several).as_str(), joules_half(&several).as_str()), ("1.00", "0.25"));
     }
 }
